@@ -1,0 +1,34 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Event tells that something changed. Subscribers that need the new value read
+// it from the Store.
+type Event struct {
+	Type  string `json:"type"` // "session", "agent", "node", "pool", or "resync": events were missed, read everything again
+	ID    string `json:"id,omitempty"`
+	State string `json:"state,omitempty"`
+	Org   string `json:"-"` // with Owner: who may see it; both empty for things that belong to nobody
+	Owner string `json:"-"`
+}
+
+// Coord holds what may be lost: losing it costs a retry, never a session.
+// Safe for concurrent use.
+type Coord interface {
+	// UseTicket tells whether this is the first use of the ticket id; it
+	// remembers ids until expires.
+	UseTicket(ctx context.Context, id string, expires time.Time) (first bool, err error)
+	// Publish never blocks on a slow subscriber.
+	Publish(ctx context.Context, e Event)
+	// Subscribe delivers events until ctx ends, then closes the channel. A
+	// subscriber that falls behind by more than the queue holds gets one
+	// "resync" in place of what it missed.
+	Subscribe(ctx context.Context) <-chan Event
+	// Ping tells whether the other edges can be reached through it; nil for
+	// the in-process Coord.
+	Ping(ctx context.Context) error
+	Close() error
+}

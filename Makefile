@@ -1,0 +1,45 @@
+# Everything a newcomer and CI need. `make run` is the first minute, `make test` the proof.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+WEB := api/console/web
+FUZZTIME ?= 20s
+
+.PHONY: build run test race lint fuzz bench clean
+
+build: $(WEB)/.built ## the console and bin/streamspace
+	go build -trimpath -o bin/streamspace ./cmd/streamspace
+
+run: build ## an edge and an agent in one process, with a desktop to click on
+	bin/streamspace dev
+
+test: build ## everything, on real parts; installs what is missing
+	scripts/install-test-parts
+	cd $(WEB) && npm test --silent
+	go test -timeout 9m ./...
+
+race: build
+	scripts/install-test-parts
+	go test -race -timeout 20m ./...
+
+lint: $(WEB)/.built
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	cd $(WEB) && npm run --silent check
+
+fuzz: ## every fuzz target for FUZZTIME each
+	scripts/fuzz $(FUZZTIME)
+
+bench: build
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin bench-report $(WEB)/node_modules $(WEB)/.built
+	find api/console/dist -mindepth 1 ! -name placeholder.txt -delete
+
+$(WEB)/.built: $(WEB)/package.json $(WEB)/package-lock.json $(shell find $(WEB)/src $(WEB)/*.* -type f 2>/dev/null)
+	cd $(WEB) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@

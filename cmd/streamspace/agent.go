@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+)
+
+type agentCommand struct {
+	Config string `placeholder:"FILE" help:"The config file, see docs/config.md. The flags below take its place or override it."`
+	Check  bool   `help:"Validate the config, tell every fault with its line and column, and exit."`
+
+	Edge      string   `placeholder:"URL" help:"The edge's address, like https://edge.example.org."`
+	TokenFile string   `placeholder:"FILE" help:"The file that holds the join token."`
+	Name      string   `help:"This agent's name; the host's name by default."`
+	Runtime   []string `placeholder:"TYPE" help:"How sessions are started: process (a VNC server each) or demo (the built-in one). May be repeated."`
+	Data      string   `placeholder:"DIR" help:"The folder for the agent's state."`
+	Capacity  int      `help:"How many sessions may run here at once."`
+}
+
+// Run runs the agent until SIGTERM or SIGINT. Its sessions run on unless
+// on_shutdown says otherwise.
+func (c *agentCommand) Run(s *surroundings) error {
+	config := defaultAgentConfig()
+	if err := c.load(config); err != nil {
+		return err
+	}
+	if c.Check {
+		_, err := fmt.Fprintln(s.stdout, "the agent's config is valid")
+		return err
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	a, err := openAgent(config, s.log)
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx)
+}
+
+// load takes the file, then the flags, and checks the result as one.
+func (c *agentCommand) load(config *agentConfig) error {
+	if c.Config != "" {
+		return loadConfig(c.Config, config, func() { c.override(config) })
+	}
+	found := &faults{}
+	c.override(config)
+	config.validate(found)
+	if len(found.list) > 0 {
+		return &configError{File: "the command line", Faults: found.list}
+	}
+	return nil
+}
+
+func (c *agentCommand) override(config *agentConfig) {
+	for _, flag := range []struct{ value, target *string }{
+		{&c.Edge, &config.Edge}, {&c.TokenFile, &config.TokenFile}, {&c.Name, &config.Name}, {&c.Data, &config.Data},
+	} {
+		if *flag.value != "" {
+			*flag.target = *flag.value
+		}
+	}
+	if c.Capacity != 0 {
+		config.Capacity = c.Capacity
+	}
+	if len(c.Runtime) > 0 {
+		config.Runtimes = nil
+		for _, kind := range c.Runtime {
+			config.Runtimes = append(config.Runtimes, runtimeConfig{Name: kind, Type: kind})
+		}
+	}
+}
+
+// agentProcess is the runtimes and their way to the edge.
+type agentProcess struct {
+	config *agentConfig
+	log    *zap.Logger
+	agent  *agent.Agent
+	client *tunnel.Client
+}
+
+// openAgent takes the data folder and adopts the sessions that still run. The
+// caller calls serve or close.
+func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
+	token, err := readToken(config.TokenFile)
+	if err != nil {
+		return nil, fmt.Errorf("token_file: %w", err)
+	}
+	tlsConfig, err := agentTLS(token.pin, config.TLS.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls.ca_file: %w", err)
+	}
+	a := &agentProcess{config: config, log: log}
+	runtimes := make([]agent.RuntimeConfig, len(config.Runtimes))
+	for i, r := range config.Runtimes {
+		runtimes[i] = r.options()
+	}
+	a.agent, err = agent.New(agent.Options{
+		Name: config.Name, Version: version, Data: config.Data,
+		Capacity: config.Capacity, Weight: config.Weight, Labels: config.Labels, Runtimes: runtimes,
+		Report: func(r tunnel.Report) { a.client.Report(r) },
+		Log:    log.Named("agent"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	_, key := a.agent.Identity()
+	a.client = tunnel.NewClient(tunnel.ClientOptions{
+		Edge: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Log: log.Named("tunnel"),
+		Hello: a.agent.Hello, Command: a.agent.Command, Open: a.agent.Open,
+	})
+	return a, nil
+}
+
+// serve runs until ctx ends or the edge refuses this agent for good, then
+// leaves as on_shutdown says.
+func (a *agentProcess) serve(ctx context.Context) error {
+	background, stopBackground := context.WithCancel(context.Background())
+	defer stopBackground()
+	parts, failed := errgroup.WithContext(background)
+	parts.Go(func() error { return a.agent.Run(background) })
+	parts.Go(func() error { return a.client.Run(background) })
+	a.log.Info("agent started", zap.String("name", a.config.Name), zap.String("edge", a.config.Edge))
+
+	select {
+	case <-ctx.Done():
+		a.leave()
+	case <-failed.Done():
+	}
+	stopBackground()
+	err := parts.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, a.close())
+}
+
+// leave says good-bye, so that the edge need not wait for missed beats to know.
+func (a *agentProcess) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	bye := tunnel.Bye{Reason: "the agent restarts; its desktops run on"}
+	if a.config.OnShutdown == endSessions {
+		bye = tunnel.Bye{Reason: "the agent was shut down", Final: true}
+		if err := a.agent.EndAll(ctx); err != nil {
+			a.log.Error("some sessions could not be ended", zap.Error(err))
+		}
+	}
+	if err := a.client.Leave(ctx, bye); err != nil {
+		a.log.Info("the edge could not be told that this agent leaves", zap.Error(err))
+	}
+}
+
+func (a *agentProcess) close() error { return a.agent.Close() }

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// certificates serves the current certificate to every handshake; reload swaps
+// it without touching a live connection.
+type certificates struct {
+	certFile, keyFile string
+	current           atomic.Pointer[tls.Certificate]
+}
+
+// keyPairError names the config key whose file is at fault.
+type keyPairError struct{ key, text string }
+
+func (e *keyPairError) Error() string { return e.key + ": " + e.text }
+
+// loadKeyPair reads and matches a certificate and its key. Its errors never
+// hold key material.
+func loadKeyPair(certFile, keyFile string) (*tls.Certificate, *keyPairError) {
+	certPEM, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, &keyPairError{"tls.cert_file", fmt.Sprintf("%s can't be read: %s", certFile, bareError(err))}
+	}
+	keyPEM, err := os.ReadFile(keyFile)
+	if err != nil {
+		return nil, &keyPairError{"tls.key_file", fmt.Sprintf("%s can't be read: %s", keyFile, bareError(err))}
+	}
+	if block, _ := pem.Decode(certPEM); block == nil || block.Type != "CERTIFICATE" {
+		return nil, &keyPairError{"tls.cert_file", certFile + " holds no PEM certificate"}
+	}
+	if block, _ := pem.Decode(keyPEM); block == nil {
+		return nil, &keyPairError{"tls.key_file", keyFile + " holds no PEM private key"}
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, &keyPairError{"tls.key_file", fmt.Sprintf("%s and %s do not belong together or can't be used: %s", keyFile, certFile, err)}
+	}
+	return &pair, nil
+}
+
+func openCertificates(certFile, keyFile string) (*certificates, error) {
+	c := &certificates{certFile: certFile, keyFile: keyFile}
+	return c, c.reload()
+}
+
+// reload reads the files anew; on an error the old certificate stays.
+func (c *certificates) reload() error {
+	pair, err := loadKeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return err
+	}
+	c.current.Store(pair)
+	return nil
+}
+
+// serverTLS is the edge's side of every handshake.
+func (c *certificates) serverTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return c.current.Load(), nil
+		},
+	}
+}
+
+// pin is the SHA-256 of the certificate's public key, as an agent checks it
+// ("sha256:<hex>"). It survives a renewal under the same key.
+func (c *certificates) pin() string { return publicKeyPin(c.current.Load().Leaf) }
+
+func publicKeyPin(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// 825 days is the longest life that every current browser and operating system
+// takes from a certificate that a user trusts by hand.
+const selfSignedLife = 825 * 24 * time.Hour
+
+// selfSigned opens the certificate of the folder, making it when there is none
+// and renewing it, under the same key, in the last 30 days of its life or when
+// it lacks one of the hosts.
+func selfSigned(dir string, hosts []string) (*certificates, error) {
+	certFile, keyFile := filepath.Join(dir, "self-signed.crt"), filepath.Join(dir, "self-signed.key")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("the folder for the self-signed certificate can't be made: %w", err)
+	}
+	key, err := selfSignedKey(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	if c, err := openCertificates(certFile, keyFile); err == nil && stillGood(c.current.Load().Leaf, hosts) {
+		return c, nil
+	}
+	der, err := signSelf(key, hosts)
+	if err != nil {
+		return nil, err
+	}
+	if err := writePEM(certFile, "CERTIFICATE", der, 0o644); err != nil {
+		return nil, err
+	}
+	return openCertificates(certFile, keyFile)
+}
+
+func stillGood(leaf *x509.Certificate, hosts []string) bool {
+	for _, host := range hosts {
+		if leaf.VerifyHostname(host) != nil {
+			return false
+		}
+	}
+	return time.Until(leaf.NotAfter) > 30*24*time.Hour
+}
+
+func selfSignedKey(file string) (*ecdsa.PrivateKey, error) {
+	text, err := os.ReadFile(file)
+	if os.IsNotExist(err) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			return nil, err
+		}
+		return key, writePEM(file, "PRIVATE KEY", der, 0o600)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key of the self-signed certificate can't be read: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM private key; remove it and a new one is made (agents then need a new join token)", file)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("%s is not the key that was made here; remove it and a new one is made (agents then need a new join token)", file)
+	}
+	return key, nil
+}
+
+func signSelf(key *ecdsa.PrivateKey, hosts []string) ([]byte, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: "StreamSpace Edge self-signed"},
+		NotBefore:             now.Add(-time.Hour), // a host whose clock is a little behind still takes it
+		NotAfter:              now.Add(selfSignedLife),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	return x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+}
+
+// selfSignedHosts are the names under which this host can be reached: its own,
+// its addresses, and what the config says.
+func selfSignedHosts(extra ...string) []string {
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if name, err := os.Hostname(); err == nil {
+		extra = append(extra, name)
+	}
+	addresses, _ := net.InterfaceAddrs() // without them the certificate still serves localhost and the name
+	for _, a := range addresses {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
+			extra = append(extra, ip.IP.String())
+		}
+	}
+	for _, host := range extra {
+		if host != "" && !net.ParseIP(host).IsUnspecified() && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
+
+func writePEM(file, kind string, der []byte, mode os.FileMode) error {
+	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
+}
+
+// writeFile replaces file as a whole: a reader sees the old text or the new.
+func writeFile(file string, text []byte, mode os.FileMode) error {
+	temporary := file + ".new"
+	if err := os.WriteFile(temporary, text, mode); err != nil {
+		return err
+	}
+	return os.Rename(temporary, file)
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/balancer"
+	"github.com/streamspace-dev/streamspace-edge/proxy"
+)
+
+// edgeConfig is the file of `streamspace edge`.
+type edgeConfig struct {
+	Listen  listenConfig `yaml:"listen"`
+	TLS     tlsConfig    `yaml:"tls"`
+	Node    nodeConfig   `yaml:"node"`
+	Store   storeConfig  `yaml:"store"`
+	VNC     vncConfig    `yaml:"vnc"`
+	Drain   drainConfig  `yaml:"drain"`
+	Direct  directConfig `yaml:"direct"`
+	Agents  agentsConfig `yaml:"agents"`
+	Redis   *later       `yaml:"redis"`
+	Cluster *later       `yaml:"cluster"`
+	Pools   *later       `yaml:"pools"`
+	Routes  *later       `yaml:"routes"`
+}
+
+type listenConfig struct {
+	HTTPS string `yaml:"https"`
+	HTTP  string `yaml:"http"` // redirects to HTTPS; serves everything when TLS is off; empty: not opened
+	Admin string `yaml:"admin"`
+}
+
+type tlsConfig struct {
+	CertFile   string `yaml:"cert_file"`
+	KeyFile    string `yaml:"key_file"`
+	SelfSigned bool   `yaml:"self_signed"`
+	Off        bool   `yaml:"off"`
+	ACME       *later `yaml:"acme"`
+}
+
+type nodeConfig struct {
+	ID        string `yaml:"id"`
+	Advertise string `yaml:"advertise"` // the public address of the installation; empty: what the browser asked for
+}
+
+type storeConfig struct {
+	SQLite   sqliteConfig `yaml:"sqlite"`
+	Postgres *later       `yaml:"postgres"`
+}
+
+type sqliteConfig struct {
+	Path string `yaml:"path"`
+}
+
+type vncConfig struct {
+	MaxStreams     int      `yaml:"max_streams"`
+	TicketTTL      duration `yaml:"ticket_ttl"`
+	AllowedOrigins []string `yaml:"allowed_origins"`
+	IdleTimeout    duration `yaml:"idle_timeout"` // what a session without its own gets; 0: never
+	MaxDuration    duration `yaml:"max_duration"` // the same; 0: no end
+}
+
+type drainConfig struct {
+	Timeout duration `yaml:"timeout"`
+}
+
+type directConfig struct {
+	Allow []string `yaml:"allow"`
+}
+
+type agentsConfig struct {
+	Strategy  string   `yaml:"strategy"`
+	Headroom  float64  `yaml:"headroom"`
+	LostAfter duration `yaml:"lost_after"` // an unreachable session is given up after this
+}
+
+// later marks a key of the public config that this version does not serve yet:
+// setting it is a fault, so that nobody believes it works.
+type later struct{}
+
+func (*later) UnmarshalText([]byte) error { return nil }
+
+func defaultEdgeConfig() *edgeConfig {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "edge"
+	}
+	return &edgeConfig{
+		Listen: listenConfig{HTTPS: ":443", HTTP: ":80", Admin: "127.0.0.1:9090"},
+		Node:   nodeConfig{ID: host},
+		Store:  storeConfig{SQLite: sqliteConfig{Path: "/var/lib/streamspace/streamspace.db"}},
+		VNC:    vncConfig{MaxStreams: 1000, TicketTTL: duration(time.Hour)},
+		Drain:  drainConfig{Timeout: duration(30 * time.Second)},
+		Agents: agentsConfig{Strategy: "weighted_least_connections", Headroom: 0.2, LostAfter: duration(10 * time.Minute)},
+	}
+}
+
+// dataDir is where the edge keeps what it makes itself: the self-signed
+// certificate and the first keys.
+func (c *edgeConfig) dataDir() string { return filepath.Dir(c.Store.SQLite.Path) }
+
+var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+func (c *edgeConfig) validate(f *faults) {
+	c.validateListen(f)
+	c.validateTLS(f)
+	if !nameRule.MatchString(c.Node.ID) {
+		f.add("node.id", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Node.ID)
+	}
+	if c.Node.Advertise != "" {
+		checkURL(f, "node.advertise", c.Node.Advertise)
+	}
+	if c.Store.SQLite.Path == "" {
+		f.add("store.sqlite.path", "must name the database file")
+	}
+	if c.VNC.MaxStreams < 1 {
+		f.add("vnc.max_streams", "%d is too small; at least 1", c.VNC.MaxStreams)
+	}
+	checkDuration(f, "vnc.ticket_ttl", c.VNC.TicketTTL, 10*time.Second, 24*time.Hour)
+	checkDuration(f, "vnc.idle_timeout", c.VNC.IdleTimeout, 0, 0)
+	checkDuration(f, "vnc.max_duration", c.VNC.MaxDuration, 0, 0)
+	checkDuration(f, "drain.timeout", c.Drain.Timeout, 0, time.Hour)
+	checkDuration(f, "agents.lost_after", c.Agents.LostAfter, time.Second, 0)
+	for i, origin := range c.VNC.AllowedOrigins {
+		checkURL(f, fmt.Sprintf("vnc.allowed_origins[%d]", i), origin)
+	}
+	for i, rule := range c.Direct.Allow {
+		if _, err := proxy.ParseAllow([]string{rule}); err != nil {
+			f.add(fmt.Sprintf("direct.allow[%d]", i), "%s", err)
+		}
+	}
+	if _, err := balancer.ParseStrategy(c.Agents.Strategy); err != nil {
+		f.add("agents.strategy", "%s", err)
+	}
+	if c.Agents.Headroom < 0 || c.Agents.Headroom >= 1 {
+		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", c.Agents.Headroom)
+	}
+	for _, path := range []string{"redis", "cluster", "pools", "routes", "store.postgres", "tls.acme"} {
+		if f.has(path) {
+			f.add(path, "this version does not support it yet; remove it")
+		}
+	}
+}
+
+func (c *edgeConfig) validateListen(f *faults) {
+	for path, address := range map[string]string{"listen.https": c.Listen.HTTPS, "listen.http": c.Listen.HTTP, "listen.admin": c.Listen.Admin} {
+		if address == "" {
+			continue
+		}
+		if _, port, err := net.SplitHostPort(address); err != nil {
+			f.add(path, "%q is not an address; write \"HOST:PORT\" or \":PORT\"", address)
+		} else if _, err := net.LookupPort("tcp", port); err != nil {
+			f.add(path, "%q has no valid port; 0 to 65535", address)
+		}
+	}
+	if !c.TLS.Off && c.Listen.HTTPS == "" {
+		f.add("listen.https", "must be an address; or set tls.off to serve without TLS")
+	}
+	if c.TLS.Off && c.Listen.HTTP == "" && c.Listen.HTTPS == "" {
+		f.add("listen.http", "must be an address when tls.off is set")
+	}
+}
+
+func (c *edgeConfig) validateTLS(f *faults) {
+	files := c.TLS.CertFile != "" || c.TLS.KeyFile != ""
+	chosen := 0
+	for _, on := range []bool{files, c.TLS.SelfSigned, c.TLS.Off} {
+		if on {
+			chosen++
+		}
+	}
+	switch {
+	case chosen == 0:
+		f.add("tls", "choose one: cert_file and key_file, self_signed: true, or off: true")
+	case chosen > 1:
+		f.add("tls", "choose only one of cert_file with key_file, self_signed and off")
+	case files && c.TLS.CertFile == "":
+		f.add("tls.cert_file", "is missing beside key_file")
+	case files && c.TLS.KeyFile == "":
+		f.add("tls.key_file", "is missing beside cert_file")
+	case files:
+		if _, err := loadKeyPair(c.TLS.CertFile, c.TLS.KeyFile); err != nil {
+			f.add(err.key, "%s", err.text)
+		}
+	}
+}
+
+func checkURL(f *faults, path, text string) {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || (u.Path != "" && u.Path != "/") {
+		f.add(path, "%q is not an origin; write it like \"https://desk.example.org\"", text)
+	}
+}
+
+// checkDuration wants low <= d, and d <= high unless high is 0.
+func checkDuration(f *faults, path string, d duration, low, high time.Duration) {
+	switch v := time.Duration(d); {
+	case v < low:
+		f.add(path, "%s is too short; at least %s", v, low)
+	case high > 0 && v > high:
+		f.add(path, "%s is too long; at most %s", v, high)
+	}
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
+)
+
+// agentConfig is the file of `streamspace agent`.
+type agentConfig struct {
+	Edge       string            `yaml:"edge"` // "https://edge.example.org"
+	Name       string            `yaml:"name"`
+	TokenFile  string            `yaml:"token_file"`
+	TLS        agentTLSConfig    `yaml:"tls"`
+	Data       string            `yaml:"data"`
+	Capacity   int               `yaml:"capacity"` // sessions at once
+	Weight     int               `yaml:"weight"`
+	Labels     map[string]string `yaml:"labels"`
+	OnShutdown string            `yaml:"on_shutdown"`
+	Runtimes   []runtimeConfig   `yaml:"runtimes"`
+}
+
+type agentTLSConfig struct {
+	CAFile string `yaml:"ca_file"` // instead of the system's roots
+}
+
+type runtimeConfig struct {
+	Name         string            `yaml:"name"`
+	Type         string            `yaml:"type"`
+	Command      []string          `yaml:"command"`
+	Desktop      []string          `yaml:"desktop"`
+	Env          map[string]string `yaml:"env"`
+	Endpoints    []endpointConfig  `yaml:"endpoints"`
+	Slots        int               `yaml:"slots"`
+	StartTimeout duration          `yaml:"start_timeout"`
+}
+
+type endpointConfig struct {
+	Name    string `yaml:"name"`
+	Address string `yaml:"address"`
+}
+
+// What an agent does with its sessions when it is told to stop.
+const (
+	keepSessions = "keep" // they run on; the next start adopts them
+	endSessions  = "end"  // they end with it
+)
+
+func defaultAgentConfig() *agentConfig {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "agent"
+	}
+	return &agentConfig{
+		Name:       host,
+		Data:       "/var/lib/streamspace-agent",
+		Capacity:   20, // sessions on a host of 8 cores and 32 GB
+		Weight:     1,
+		OnShutdown: keepSessions,
+		Runtimes:   []runtimeConfig{{Name: "process", Type: "process"}},
+	}
+}
+
+func (c *agentConfig) validate(f *faults) {
+	if c.Edge == "" {
+		f.add("edge", "must be the edge's address, like \"https://edge.example.org\"")
+	} else {
+		checkURL(f, "edge", c.Edge)
+		if u, err := url.Parse(c.Edge); err == nil && u.Scheme == "http" && c.TLS.CAFile != "" {
+			f.add("tls.ca_file", "has no meaning with an http:// edge; use https:// or remove it")
+		}
+	}
+	if !nameRule.MatchString(c.Name) {
+		f.add("name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Name)
+	}
+	if c.TokenFile == "" {
+		f.add("token_file", "must name the file that holds the join token")
+	} else if _, err := readToken(c.TokenFile); err != nil {
+		f.add("token_file", "%s", err)
+	}
+	if c.TLS.CAFile != "" {
+		if _, err := readRoots(c.TLS.CAFile); err != nil {
+			f.add("tls.ca_file", "%s", err)
+		}
+	}
+	if c.Data == "" {
+		f.add("data", "must name the folder for the agent's state")
+	}
+	if c.Capacity < 1 {
+		f.add("capacity", "%d is too small; at least 1 session", c.Capacity)
+	}
+	if c.Weight < 1 {
+		f.add("weight", "%d is too small; at least 1", c.Weight)
+	}
+	if c.OnShutdown != keepSessions && c.OnShutdown != endSessions {
+		f.add("on_shutdown", "%q is neither %q nor %q", c.OnShutdown, keepSessions, endSessions)
+	}
+	c.validateRuntimes(f)
+}
+
+func (c *agentConfig) validateRuntimes(f *faults) {
+	if len(c.Runtimes) == 0 {
+		f.add("runtimes", "at least one is needed; the types are process, static and demo")
+	}
+	seen := map[string]bool{}
+	for i, r := range c.Runtimes {
+		path := fmt.Sprintf("runtimes[%d]", i)
+		if !nameRule.MatchString(r.Name) {
+			f.add(path+".name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", r.Name)
+		}
+		if seen[r.Name] {
+			f.add(path+".name", "%q is used twice", r.Name)
+		}
+		seen[r.Name] = true
+		for _, bad := range r.options().Validate() {
+			f.add(path+"."+bad.Key, "%s", bad.Text)
+		}
+	}
+}
+
+func (r runtimeConfig) options() agent.RuntimeConfig {
+	endpoints := make([]agent.Endpoint, len(r.Endpoints))
+	for i, e := range r.Endpoints {
+		endpoints[i] = agent.Endpoint{Name: e.Name, Address: e.Address}
+	}
+	return agent.RuntimeConfig{
+		Name: r.Name, Type: r.Type, Command: r.Command, Desktop: r.Desktop, Env: r.Env,
+		Endpoints: endpoints, Slots: r.Slots, StartTimeout: r.StartTimeout.std(),
+	}
+}
+
+// joinToken is what an agent presents to its edge, and how it knows that the
+// edge is the right one.
+type joinToken struct {
+	secret string
+	pin    string // "sha256:<hex>" of the edge's public key; empty: the certificate must verify
+}
+
+func readToken(file string) (joinToken, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return joinToken{}, fmt.Errorf("%s can't be read: %s", file, bareError(err))
+	}
+	secret, pin, _ := strings.Cut(strings.TrimSpace(string(text)), "@")
+	if !strings.HasPrefix(secret, "ssk_") || strings.ContainsAny(secret, " \t\r\n") {
+		return joinToken{}, fmt.Errorf("%s holds no join token; a token is one line that starts with ssk_", file)
+	}
+	return joinToken{secret: secret, pin: pin}, nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const smallestEdge = "tls: {self_signed: true}\n"
+
+func TestExampleConfigIsValid(t *testing.T) {
+	config := defaultEdgeConfig()
+	err := parseConfig("edge.yml", []byte(`
+listen: {https: ":8443", http: "", admin: "127.0.0.1:9090"}
+tls: {self_signed: true}
+node: {id: edge-1, advertise: "https://10.0.0.11:443"}
+store:
+  sqlite: {path: /tmp/x.db}
+vnc: {max_streams: 50, ticket_ttl: 30m, allowed_origins: ["https://desk.example.org"], idle_timeout: 0, max_duration: 8h}
+drain: {timeout: 10s}
+direct: {allow: ["10.0.0.0/8:5900-5999"]}
+agents: {strategy: round_robin, headroom: 0}
+`), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config.VNC.TicketTTL.std() != 30*time.Minute || config.VNC.MaxDuration.std() != 8*time.Hour || config.Agents.Headroom != 0 || config.Listen.HTTP != "" {
+		t.Errorf("decoded %+v", config)
+	}
+}
+
+func TestFaultsNameTheirPlace(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                       "edge.yml: tls: choose one",
+		"# only a comment\n":                     "edge.yml: tls: choose one",
+		"- a\n- b\n":                             "edge.yml:1:1: a section with keys is expected",
+		"tls: [\n":                               "not YAML",
+		smallestEdge + "nope: 1\n":               "edge.yml:2:1: nope: unknown key",
+		smallestEdge + "drain: {timeout: soon}":  `edge.yml:2:18: drain.timeout: "soon" is not a duration`,
+		smallestEdge + "drain: {timeout: 30}":    `edge.yml:2:18: drain.timeout: "30" is not a duration`,
+		smallestEdge + "drain: 5s":               "edge.yml:2:8: drain: a section with keys is expected",
+		smallestEdge + "vnc: {max_streams: 0}":   "edge.yml:2:20: vnc.max_streams: 0 is too small",
+		smallestEdge + "vnc: {max_streams: 1.5}": `edge.yml:2:20: vnc.max_streams: a whole number is expected, not "1.5"`,
+		smallestEdge + "direct: {allow: 5900}":   `edge.yml:2:17: direct.allow: a list is expected, not "5900"`,
+		smallestEdge + "tls: {off: true}\n":      "edge.yml:2:1: tls: is set twice; the first is on line 1",
+		smallestEdge + "redis: {addrs: [a]}":     "edge.yml:2:8: redis: this version does not support it yet",
+		smallestEdge + "pools:\n  - name: web":   "pools: this version does not support it yet",
+		smallestEdge + "store: {postgres: {}}":   "edge.yml:2:19: store.postgres: this version does not support it yet",
+		smallestEdge + "node: {advertise: ftp:}": "node.advertise",
+		smallestEdge + "---\n" + smallestEdge:    "edge.yml",
+		smallestEdge + "listen: {https: \":x\"}": "edge.yml:2:17: listen.https",
+	} {
+		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())
+		var faults *configError
+		if !errors.As(err, &faults) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", text, err, want)
+		}
+	}
+}
+
+func TestAgentConfigFaults(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("ssk_x@sha256:00\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := "edge: https://edge.example.org\ntoken_file: " + token + "\n"
+	if err := parseConfig("agent.yml", []byte(good), defaultAgentConfig()); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"edge: edge.example.org\n":                                         "edge: \"edge.example.org\" is not an origin",
+		good + "capacity: 0\n":                                             "capacity: 0 is too small",
+		good + "on_shutdown: explode\n":                                    "on_shutdown",
+		good + "runtimes: []\n":                                            "runtimes: at least one",
+		good + "runtimes: [{name: a, type: magic}]\n":                      "runtimes[0].type",
+		good + "runtimes: [{name: a, type: static}]\n":                     "runtimes[0].endpoints",
+		good + "runtimes: [{name: a, type: process, command: [\"{no}\"]}]": "runtimes[0].command",
+		"edge: https://e\ntoken_file: /does/not/exist\n":                   "token_file: /does/not/exist can't be read",
+	} {
+		if err := parseConfig("agent.yml", []byte(text), defaultAgentConfig()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", text, err, want)
+		}
+	}
+}
+
+func TestSelfSignedCertificateSurvivesRestartsAndRenewsUnderItsKey(t *testing.T) {
+	dir := t.TempDir()
+	first, err := selfSigned(dir, []string{"localhost", "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := selfSigned(dir, []string{"localhost", "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !first.current.Load().Leaf.Equal(second.current.Load().Leaf) {
+		t.Error("a restart made a new certificate")
+	}
+	third, err := selfSigned(dir, []string{"localhost", "desk.example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third.current.Load().Leaf.Equal(first.current.Load().Leaf) || third.pin() != first.pin() {
+		t.Error("a new host must renew the certificate under the same key")
+	}
+	if info, err := os.Stat(filepath.Join(dir, "self-signed.key")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's mode is %v, %v", info.Mode(), err)
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add(smallestEdge)
+	f.Add("listen: {https: \":1\"}\nvnc: [a, {b: c}]\n")
+	f.Add("a: &a {b: *a}\n")
+	f.Add("tls: &t {off: true}\nnode: *t\n")
+	f.Add("? [a]\n: b\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())
+		var faults *configError
+		if err != nil && (!errors.As(err, &faults) || len(faults.Faults) == 0) {
+			t.Errorf("an error without faults: %v", err)
+		}
+	})
+}

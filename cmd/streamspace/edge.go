@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
+	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+	"github.com/streamspace-dev/streamspace-edge/session"
+	"github.com/streamspace-dev/streamspace-edge/store"
+	"github.com/streamspace-dev/streamspace-edge/store/sqldb"
+)
+
+type edgeCommand struct {
+	Config string `required:"" placeholder:"FILE" help:"The config file, see docs/config.md."`
+	Check  bool   `help:"Validate the config, tell every fault with its line and column, and exit."`
+}
+
+// Run runs an edge until SIGTERM or SIGINT, then drains. SIGHUP reloads the
+// certificates.
+func (c *edgeCommand) Run(s *surroundings) error {
+	config := defaultEdgeConfig()
+	if err := loadConfig(c.Config, config); err != nil {
+		return err
+	}
+	if c.Check {
+		_, err := fmt.Fprintf(s.stdout, "%s is valid\n", c.Config)
+		return err
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	e, err := openEdge(ctx, config, s.log)
+	if err != nil {
+		return err
+	}
+	if err := e.writeFirstKeys(ctx); err != nil {
+		return errors.Join(err, e.close())
+	}
+	stopReload := e.reloadOnHangup(c.Config)
+	defer stopReload()
+	return e.serve(ctx)
+}
+
+// edge is one running edge: opened, served, drained, closed, in this order.
+type edge struct {
+	config *edgeConfig
+	log    *zap.Logger
+
+	registry     *prometheus.Registry
+	certificates *certificates // nil when TLS is off
+	store        store.Store
+	coord        store.Coord
+	auth         *auth.Auth
+	hub          *tunnel.Hub
+	viewers      *proxy.Proxy
+	direct       *proxy.Allow
+	sessions     *session.Manager
+
+	public   []net.Listener
+	admin    net.Listener
+	server   *fasthttp.Server
+	adminWeb *http.Server
+	redirect net.Listener // plain HTTP that only points to HTTPS; nil when there is none
+	draining atomic.Bool
+}
+
+// openEdge opens everything that can fail, listeners last, so that an edge
+// that was opened can serve. The caller calls serve or close.
+func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, error) {
+	e := &edge{config: config, log: log, registry: prometheus.NewRegistry(), coord: store.NewLocal()}
+	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func(context.Context) error{
+		e.openCertificates, e.openStore, e.openDataPath, e.openSessions, e.openServers, e.listen,
+	} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, e.close())
+		}
+	}
+	return e, nil
+}
+
+func (e *edge) openCertificates(context.Context) (err error) {
+	t := e.config.TLS
+	switch {
+	case t.Off:
+		return nil
+	case t.SelfSigned:
+		e.certificates, err = selfSigned(e.config.dataDir(), selfSignedHosts(e.config.names()...))
+	default:
+		e.certificates, err = openCertificates(t.CertFile, t.KeyFile)
+	}
+	return err
+}
+
+// names are the hosts that the config itself mentions.
+func (c *edgeConfig) names() []string {
+	var names []string
+	if host, _, err := net.SplitHostPort(c.Listen.HTTPS); err == nil {
+		names = append(names, host)
+	}
+	if u, err := url.Parse(c.Node.Advertise); err == nil {
+		names = append(names, u.Hostname())
+	}
+	return names
+}
+
+func (e *edge) openStore(ctx context.Context) (err error) {
+	if e.store, err = sqldb.Open(ctx, e.config.Store.SQLite.Path); err != nil {
+		return fmt.Errorf("store.sqlite.path: %w", err)
+	}
+	e.auth, err = auth.New(ctx, e.store)
+	return err
+}
+
+func (e *edge) openDataPath(context.Context) (err error) {
+	if e.direct, err = proxy.ParseAllow(e.config.Direct.Allow); err != nil {
+		return fmt.Errorf("direct.allow: %w", err)
+	}
+	e.hub = tunnel.NewHub(tunnel.HubOptions{
+		Node:    e.config.Node.ID,
+		Log:     e.log.Named("tunnel"),
+		Metrics: tunnel.NewMetrics(e.registry),
+		Admit:   e.admitAgent,
+		Up:      e.agentUp,
+		State:   e.agentState,
+		Beat:    func(id string, generation uint64) { e.sessions.AgentBeat(id, generation) },
+		Down:    e.agentDown,
+	})
+	e.viewers = proxy.New(proxy.Options{
+		Log:            e.log.Named("viewer"),
+		Metrics:        proxy.NewMetrics(e.registry),
+		Authorize:      e.authorizeViewer,
+		Dial:           e.dialSession,
+		Activity:       func(id string, n int) { e.sessions.Viewers(id, n) },
+		AllowedOrigins: e.config.VNC.AllowedOrigins,
+		MaxStreams:     e.config.VNC.MaxStreams,
+	})
+	return nil
+}
+
+func (e *edge) openSessions(context.Context) error {
+	e.sessions = session.New(session.Options{
+		Store:         e.store,
+		Coord:         e.coord,
+		Log:           e.log.Named("session"),
+		Metrics:       session.NewMetrics(e.registry),
+		Strategy:      e.config.Agents.Strategy,
+		Headroom:      e.config.Agents.Headroom,
+		LostAfter:     e.config.Agents.LostAfter.std(),
+		Start:         e.startSession,
+		Stop:          e.stopSession,
+		EndViewers:    func(id, reason string) { e.viewers.End(id, proxy.Reason(reason)) },
+		ProbeEndpoint: e.probeEndpoint,
+		Disconnect: func(agentID string) {
+			e.hub.Disconnect(agentID, tunnel.Errorf(tunnel.CodeAgentRemoved, "an operator removed this agent"))
+		},
+	})
+	return nil
+}
+
+func (e *edge) listen(context.Context) error {
+	open := func(key, address string) (net.Listener, error) {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, listenError(key, address, err)
+		}
+		return l, nil
+	}
+	l := e.config.Listen
+	var err error
+	if l.HTTPS != "" && !(e.config.TLS.Off && l.HTTPS == defaultEdgeConfig().Listen.HTTPS) {
+		if err = e.listenPublic(open, "listen.https", l.HTTPS); err != nil {
+			return err
+		}
+	}
+	if l.HTTP != "" {
+		if e.config.TLS.Off {
+			err = e.listenPublic(open, "listen.http", l.HTTP)
+		} else {
+			e.redirect, err = open("listen.http", l.HTTP)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if l.Admin != "" {
+		e.admin, err = open("listen.admin", l.Admin)
+	}
+	return err
+}
+
+func (e *edge) listenPublic(open func(key, address string) (net.Listener, error), key, address string) error {
+	l, err := open(key, address)
+	if err != nil {
+		return err
+	}
+	if e.certificates != nil {
+		l = newTLSListener(l, e.certificates.serverTLS())
+	}
+	e.public = append(e.public, l)
+	return nil
+}
+
+func listenError(key, address string, err error) error {
+	advice := "choose another address"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		advice = "another program has this port; stop it or choose another address"
+	case errors.Is(err, syscall.EACCES):
+		advice = "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or choose another port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		advice = "this host does not have that address"
+	}
+	return fmt.Errorf("%s: can't listen on %s: %s (%w)", key, address, advice, err)
+}
+
+// address is where the edge can be reached from this host: "https://HOST:PORT".
+func (e *edge) address() string {
+	scheme := "https"
+	if e.certificates == nil {
+		scheme = "http"
+	}
+	return scheme + "://" + e.public[0].Addr().String()
+}
+
+// publicURL is the origin under which the client of r sees this installation.
+func (e *edge) publicURL(r *http.Request) string {
+	if a := e.config.Node.Advertise; a != "" {
+		return strings.TrimSuffix(a, "/")
+	}
+	scheme := "https"
+	if e.certificates == nil {
+		scheme = "http"
+	}
+	return scheme + "://" + r.Host
+}
+
+// serve runs the edge until ctx ends or a part fails, then drains and closes
+// it.
+func (e *edge) serve(ctx context.Context) error {
+	background, stopBackground := context.WithCancel(context.Background())
+	defer stopBackground()
+	var parts errgroup.Group
+	failed := make(chan error, 5) // one place for each part that can fail
+	start := func(part string, run func() error) {
+		parts.Go(func() error {
+			if err := run(); err != nil {
+				failed <- fmt.Errorf("%s: %w", part, err)
+			}
+			return nil
+		})
+	}
+	start("sessions", func() error { return e.sessions.Run(background) })
+	for _, l := range e.public {
+		start("server", func() error { return e.server.Serve(l) })
+	}
+	if e.redirect != nil {
+		start("redirect", func() error { return closedIsNil(e.serveRedirect()) })
+	}
+	if e.admin != nil {
+		start("admin", func() error { return closedIsNil(e.adminWeb.Serve(e.admin)) })
+	}
+	e.log.Info("serving", zap.String("node", e.config.Node.ID), zap.String("address", e.address()), zap.String("version", version))
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		e.log.Error("a part of the edge failed; leaving", zap.Error(err))
+	}
+	err = errors.Join(err, e.drain())
+	stopBackground()
+	err = errors.Join(err, e.close(), parts.Wait())
+	e.log.Info("left", zap.String("node", e.config.Node.ID))
+	return err
+}
+
+func closedIsNil(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// drain hands the viewers over and lets requests end, for at most the
+// configured time. It runs under its own clock: the context that told the edge
+// to leave has ended already.
+func (e *edge) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), e.config.Drain.Timeout.std())
+	defer cancel()
+	e.log.Info("draining", zap.Duration("timeout", e.config.Drain.Timeout.std()))
+	e.draining.Store(true)
+	for _, l := range e.public {
+		_ = l.Close() // nothing new; an error here can't be acted on
+	}
+	e.viewers.Drain(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
+	if err := e.coord.Close(); err != nil {              // ends the event streams
+		e.log.Warn("closing the event streams", zap.Error(err))
+	}
+	if err := e.server.ShutdownWithContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("draining requests: %w", err)
+	}
+	return nil
+}
+
+// close ends whatever openEdge opened, streams before tunnels before the
+// store, under a time of its own.
+func (e *edge) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var errs []error
+	for _, l := range e.public {
+		_ = l.Close()
+	}
+	if e.redirect != nil {
+		_ = e.redirect.Close()
+	}
+	if e.viewers != nil {
+		errs = append(errs, e.viewers.Close(ctx))
+	}
+	if e.hub != nil {
+		errs = append(errs, e.hub.Close(ctx))
+	}
+	if e.admin != nil {
+		errs = append(errs, e.adminWeb.Shutdown(ctx))
+		_ = e.admin.Close()
+	}
+	errs = append(errs, e.coord.Close())
+	if e.store != nil {
+		errs = append(errs, e.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// reloadOnHangup reloads at each SIGHUP until the returned function is called.
+func (e *edge) reloadOnHangup(file string) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for range hangups {
+			e.reload(file)
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-stopped
+	}
+}
+
+// reload checks the whole config and takes the certificates from it; a fault
+// keeps what is served now.
+func (e *edge) reload(file string) {
+	config := defaultEdgeConfig()
+	if err := loadConfig(file, config); err != nil {
+		e.log.Error("reload: the config has faults, nothing was changed", zap.Error(err))
+		return
+	}
+	if e.certificates == nil || config.TLS.Off || config.TLS.SelfSigned {
+		e.log.Info("reload: the config is valid; there are no certificate files to reload")
+		return
+	}
+	if err := e.certificates.reloadFrom(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
+		e.log.Error("reload: the certificate was not changed", zap.Error(err))
+		return
+	}
+	e.log.Info("reload: new connections get the certificate of now; other changes of the config need a restart",
+		zap.String("cert_file", config.TLS.CertFile))
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/api"
+	"github.com/streamspace-dev/streamspace-edge/api/console"
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+)
+
+// Limits of the public server. Streams are hijacked connections and have none
+// of these timeouts.
+const (
+	readTimeout  = 20 * time.Second // TLS handshake, header and body of one request
+	writeTimeout = 30 * time.Second // one answer
+	idleTimeout  = 75 * time.Second // a kept-alive connection between requests
+	maxHeader    = 16 << 10         // bytes of request line and header
+	maxBody      = 1<<20 + 1        // the API's limit and one byte, so that the API itself can refuse it in words
+)
+
+func (e *edge) openServers(context.Context) error {
+	pages := api.New(api.Options{
+		Store:          e.store,
+		Coord:          e.coord,
+		Auth:           e.auth,
+		Log:            e.log.Named("api"),
+		Metrics:        api.NewMetrics(e.registry),
+		Console:        console.Handler(),
+		Version:        version,
+		CreateSession:  e.createSession,
+		StopSession:    e.sessions.Stop,
+		CheckEndpoint:  e.direct.Check,
+		Viewers:        e.viewers.Viewers,
+		AgentStatus:    e.sessions.AgentStatus,
+		AgentActive:    e.sessions.Active,
+		DrainAgent:     e.sessions.DrainAgent,
+		ResumeAgent:    e.sessions.ResumeAgent,
+		DeleteAgent:    e.sessions.DeleteAgent,
+		Nodes:          e.nodes,
+		Health:         e.health,
+		TicketTTL:      e.config.VNC.TicketTTL.std(),
+		PublicURL:      e.publicURL,
+		AllowedOrigins: e.config.VNC.AllowedOrigins,
+		SecureCookies:  e.certificates != nil,
+		JoinPin:        e.joinPin(),
+	})
+	e.server = &fasthttp.Server{
+		Handler:               e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.hub)),
+		ReadTimeout:           readTimeout,
+		WriteTimeout:          writeTimeout,
+		IdleTimeout:           idleTimeout,
+		ReadBufferSize:        maxHeader,
+		MaxRequestBodySize:    maxBody,
+		KeepHijackedConns:     true, // viewers and tunnels own their connections
+		NoDefaultServerHeader: true,
+		SecureErrorLogMessage: true, // a malformed request may hold a credential
+		Logger:                fasthttpLog{e.log.Named("http")},
+	}
+	e.adminWeb = &http.Server{Handler: e.adminPages(), ReadHeaderTimeout: readTimeout}
+	return nil
+}
+
+// joinPin is what a join token carries so that an agent knows a self-signed
+// edge; empty when the certificate can be verified by its chain.
+func (e *edge) joinPin() string {
+	if e.config.TLS.SelfSigned {
+		return e.certificates.pin()
+	}
+	return ""
+}
+
+// route sends the two kinds of long-lived connection to their rooms and all
+// else to the API and the console.
+func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		switch string(ctx.Path()) {
+		case "/ws/vnc":
+			e.viewers.ServeViewer(ctx)
+		case tunnel.ConnectPath:
+			if string(ctx.Request.Header.Peek("Upgrade")) == tunnel.StreamProtocol {
+				e.hub.ServeStream(ctx)
+			} else {
+				control(ctx)
+			}
+		default:
+			pages(ctx)
+		}
+		if e.draining.Load() && !ctx.Hijacked() {
+			ctx.SetConnectionClose()
+		}
+	}
+}
+
+// serveRedirect answers plain HTTP with the HTTPS address.
+func (e *edge) serveRedirect() error {
+	_, httpsPort, _ := net.SplitHostPort(e.public[0].Addr().String())
+	server := &fasthttp.Server{
+		ReadTimeout:           readTimeout,
+		WriteTimeout:          writeTimeout,
+		NoDefaultServerHeader: true,
+		Logger:                fasthttpLog{e.log.Named("http")},
+		Handler: func(ctx *fasthttp.RequestCtx) {
+			host := string(ctx.Host())
+			if h, _, err := net.SplitHostPort(host); err == nil {
+				host = h
+			}
+			if httpsPort != "443" {
+				host = net.JoinHostPort(host, httpsPort)
+			}
+			ctx.Response.Header.Set("Location", "https://"+host+string(ctx.RequestURI()))
+			ctx.SetStatusCode(http.StatusPermanentRedirect)
+			ctx.SetConnectionClose()
+		},
+	}
+	return server.Serve(e.redirect)
+}
+
+func (e *edge) adminPages() http.Handler {
+	pages := http.NewServeMux()
+	pages.Handle("GET /metrics", promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{Registry: e.registry}))
+	pages.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
+		health := e.health(r.Context())
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(health.HTTPStatus())
+		if err := json.NewEncoder(w).Encode(health); err != nil {
+			e.log.Debug("health: the client has gone", zap.Error(err))
+		}
+	})
+	pages.HandleFunc("/debug/pprof/", pprof.Index)
+	pages.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	pages.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	pages.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	pages.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return pages
+}
+
+func newTLSListener(l net.Listener, config *tls.Config) net.Listener { return tls.NewListener(l, config) }
+
+// fasthttpLog is fasthttp's logger: what it prints are clients' faults.
+type fasthttpLog struct{ log *zap.Logger }
+
+func (l fasthttpLog) Printf(format string, args ...any) {
+	l.log.Debug(fmt.Sprintf(format, args...))
+}

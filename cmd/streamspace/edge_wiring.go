@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/api"
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
+	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+	"github.com/streamspace-dev/streamspace-edge/session"
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// Here the rooms meet: each function translates what one room says into the
+// words of the other.
+
+// storeTimeout bounds a write that a tunnel event causes, so that a stuck
+// database can't hold the tunnel for ever.
+const storeTimeout = 10 * time.Second
+
+// admitAgent lets an agent in whose join token is good and whose id is its own.
+func (e *edge) admitAgent(ctx context.Context, hello tunnel.Hello, token, key string) error {
+	caller, err := e.auth.Key(ctx, token)
+	switch store.CodeOf(err) {
+	case "":
+	case store.Unauthorized:
+		return tunnel.Errorf(tunnel.CodeUnauthorized, "the join token is not valid; make a new one (POST /api/v1/keys with role agent) and put it into token_file")
+	default:
+		return err
+	}
+	if caller.Role != store.RoleAgent {
+		return tunnel.Errorf(tunnel.CodeUnauthorized, "the token in token_file is a key with role %q; an agent needs one with role %q", caller.Role, store.RoleAgent)
+	}
+	_, err = e.store.EnrolAgent(ctx, agentOf(hello, key))
+	if store.CodeOf(err) == store.Forbidden {
+		return tunnel.Errorf(tunnel.CodeAgentIDTaken, "the agent id %s belongs to another host; remove the copied identity.json from this agent's data folder", hello.AgentID)
+	}
+	return err
+}
+
+func agentOf(h tunnel.Hello, key string) *store.Agent {
+	runtimes := make([]store.Runtime, len(h.Runtimes))
+	for i, r := range h.Runtimes {
+		runtimes[i] = store.Runtime{Name: r.Name, Slots: r.Slots}
+	}
+	return &store.Agent{
+		ID: h.AgentID, Name: h.Name, KeyHash: auth.HashSecret(key),
+		Capacity: h.Capacity, Weight: h.Weight, Labels: h.Labels, Runtimes: runtimes, Version: h.Version,
+		LastHeartbeat: time.Now(),
+	}
+}
+
+func (e *edge) agentUp(hello tunnel.Hello, generation uint64) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	agent, err := e.store.Agent(ctx, hello.AgentID)
+	if err != nil {
+		e.log.Error("an agent came up but its record can't be read; it will connect again", zap.String("agent", hello.AgentID), zap.Error(err))
+		go e.hub.Disconnect(hello.AgentID, tunnel.Errorf(tunnel.CodeTimeout, "the edge's database does not answer"))
+		return
+	}
+	running := make([]session.Observed, len(hello.Sessions))
+	for i, r := range hello.Sessions {
+		running[i] = observed(r)
+	}
+	e.sessions.AgentUp(agent, generation, running)
+}
+
+func (e *edge) agentState(agentID string, generation uint64, r tunnel.Report) {
+	e.sessions.AgentState(agentID, generation, observed(r))
+}
+
+func (e *edge) agentDown(agentID string, generation uint64, why tunnel.Down) {
+	e.sessions.AgentDown(agentID, generation, why.Reason, why.Bye != nil && why.Bye.Final)
+}
+
+func observed(r tunnel.Report) session.Observed {
+	return session.Observed{Session: r.Session, State: session.ObservedState(r.State), Reason: r.Reason}
+}
+
+func (e *edge) startSession(ctx context.Context, s *store.Session) error {
+	return storeError(e.hub.Command(ctx, s.AgentID, tunnel.Command{
+		ID: uuid.NewString(), Action: tunnel.ActionStart, Session: s.ID, Runtime: s.Runtime, Width: s.Width, Height: s.Height,
+	}))
+}
+
+func (e *edge) stopSession(ctx context.Context, s *store.Session) error {
+	return storeError(e.hub.Command(ctx, s.AgentID, tunnel.Command{ID: uuid.NewString(), Action: tunnel.ActionStop, Session: s.ID}))
+}
+
+// createSession fills in what the config gives every session.
+func (e *edge) createSession(ctx context.Context, s *store.Session, idempotencyKey string) (*store.Session, error) {
+	if s.IdleTimeout == 0 {
+		s.IdleTimeout = e.config.VNC.IdleTimeout.std()
+	}
+	if s.MaxDuration == 0 {
+		s.MaxDuration = e.config.VNC.MaxDuration.std()
+	}
+	return e.sessions.Create(ctx, s, idempotencyKey)
+}
+
+func (e *edge) probeEndpoint(ctx context.Context, endpoint string) error {
+	conn, err := e.direct.Dial(ctx, endpoint)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// authorizeViewer turns a ticket into a grant, once.
+func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, error) {
+	ticket, err := e.auth.CheckTicket(token)
+	if err != nil {
+		return proxy.Grant{}, ticketRefusal(err)
+	}
+	first, err := e.coord.UseTicket(ctx, ticket.ID, ticket.Expires)
+	if err != nil {
+		e.log.Warn("the use of a ticket could not be recorded", zap.String("ticket", ticket.ID), zap.Error(err))
+	} else if !first {
+		return proxy.Grant{}, &proxy.Refusal{Reason: proxy.UsedTicket}
+	}
+	if _, err := e.sessions.Target(ctx, ticket.Session); store.CodeOf(err) == store.NotFound {
+		return proxy.Grant{}, refusal(err)
+	}
+	return proxy.Grant{
+		Session: ticket.Session, Org: ticket.Org, Owner: ticket.Owner, Mode: proxy.Mode(ticket.Mode), Ticket: ticket.ID, Expires: ticket.Expires,
+	}, nil
+}
+
+// dialSession reaches the VNC server of a session: through its agent, or
+// straight when the session names an endpoint.
+func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (net.Conn, error) {
+	s, err := e.sessions.Target(ctx, g.Session)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	if s.Endpoint != "" {
+		conn, err := e.direct.Dial(ctx, s.Endpoint)
+		return conn, refusal(err)
+	}
+	conn, err := e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream})
+	return conn, refusal(err)
+}
+
+func (e *edge) nodes(context.Context) ([]api.Node, error) {
+	status := "online"
+	if e.draining.Load() {
+		status = "draining"
+	}
+	return []api.Node{{ID: e.config.Node.ID, Status: status, Version: version, Advertise: e.config.Node.Advertise, Streams: e.viewers.Active()}}, nil
+}
+
+// health asks every part; it never answers from memory.
+func (e *edge) health(ctx context.Context) api.Health {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // below the 5 s that load balancers commonly wait
+	defer cancel()
+	h := api.Health{Version: version, Database: "connected", Redis: "disabled", Agents: e.hub.Agents(), Draining: e.draining.Load()}
+	if err := e.store.Ping(ctx); err != nil {
+		h.Database = "unavailable"
+		e.log.Warn("health: the database can't take a write", zap.Error(err))
+	}
+	return h
+}
+
+// storeError gives a tunnel failure the code by which session decides what to
+// do next.
+func storeError(err error) error {
+	var t *tunnel.Error
+	if !errors.As(err, &t) {
+		return err
+	}
+	code := store.Internal
+	switch t.Code {
+	case tunnel.CodeAgentOffline, tunnel.CodeAgentBusy, tunnel.CodeTimeout, tunnel.CodeSuperseded, tunnel.CodeNodeDraining:
+		code = store.Unavailable
+	case tunnel.CodeNoRoom:
+		code = store.NoAgent
+	case tunnel.CodeNoRuntime, tunnel.CodeRuntimeMissing:
+		code = store.Conflict
+	case tunnel.CodeBadRequest:
+		code = store.Invalid
+	}
+	return &store.Error{Code: code, Text: t.Text}
+}

@@ -1,0 +1,268 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// browser is one Chromium with an empty profile.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.NoSandbox, // tests run as root in containers
+		chromedp.DisableGPU,
+		chromedp.IgnoreCertErrors, // the edge under test is self-signed
+		chromedp.WindowSize(1280, 860),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+	)
+	allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stop := chromedp.NewContext(allocator)
+	t.Cleanup(func() {
+		if t.Failed() {
+			screenshot(t, ctx)
+		}
+		stop()
+		stopAllocator()
+	})
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting Chromium: %v", err)
+	}
+	return ctx
+}
+
+// screenshot keeps what the browser showed when a test failed.
+func screenshot(t *testing.T, ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	file := filepath.Join(os.TempDir(), strings.ReplaceAll(t.Name(), "/", "-")+".png")
+	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err == nil {
+		err = os.WriteFile(file, picture, 0o600)
+	}
+	t.Logf("what the browser showed: %s (%v)", file, err)
+}
+
+// page drives one tab.
+type page struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func (p page) do(what string, actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (p page) eval(script string) string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	answer, err := chromedp.Run(ctx, chromedp.Evaluate[string](script))
+	if err != nil {
+		p.t.Fatalf("%s: %v", script, err)
+	}
+	return answer
+}
+
+func testID(name string) chromedp.CSS { return chromedp.CSS(fmt.Sprintf(`[data-testid=%q]`, name)) }
+
+func (p page) click(name string) {
+	p.t.Helper()
+	p.do("clicking "+name, chromedp.Click(testID(name)))
+}
+
+func (p page) logIn(in *installation) {
+	p.t.Helper()
+	p.do("logging in",
+		chromedp.Navigate(in.URL),
+		chromedp.WaitVisible(testID("login-key")),
+		chromedp.SendKeys(testID("login-key"), in.APIKey),
+		chromedp.Click(testID("login-submit")),
+		chromedp.WaitVisible(testID("new-desktop")),
+	)
+}
+
+// badge waits for the viewer's badge.
+func (p page) badge(state string) {
+	p.t.Helper()
+	p.do("the badge says "+state, chromedp.WaitVisible(testID("badge")+chromedp.CSS(fmt.Sprintf(`[data-state=%q]`, state))))
+}
+
+// picture is a hash of the desktop's pixels as the page shows them, "" while
+// the screen is one plain colour.
+func (p page) picture() string {
+	p.t.Helper()
+	return p.eval(`(() => {
+		const canvas = document.querySelector('canvas');
+		if (!canvas || !canvas.width) return '';
+		const pixels = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+		let hash = 0;
+		for (const pixel of pixels) hash = (Math.imul(hash, 31) + pixel) | 0;
+		return pixels.every(pixel => pixel === pixels[0]) ? '' : String(hash);
+	})()`)
+}
+
+func (p page) pictureChanges(from string) (to string) {
+	p.t.Helper()
+	eventually(p.t, "the desktop's picture changes", func() error {
+		if to = p.picture(); to == from || to == "" {
+			return fmt.Errorf("it is still %q", to)
+		}
+		return nil
+	})
+	return to
+}
+
+// desktopID is the session that the page shows.
+func (p page) desktopID() string {
+	p.t.Helper()
+	path := p.eval("location.pathname")
+	id, found := strings.CutPrefix(path, "/desktop/")
+	if !found {
+		p.t.Fatalf("the page is at %s, not at a desktop", path)
+	}
+	return id
+}
+
+// TestFirstMinute is what a newcomer does: log in, get a real desktop, type a
+// command into its terminal, reload, stop.
+func TestFirstMinute(t *testing.T) {
+	in := startDev(t, t.TempDir(), "--runtime", "process")
+	p := page{t, browser(t)}
+	p.logIn(in)
+	if stored := p.eval("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href, document.cookie])"); strings.Contains(stored, "ssk_") {
+		t.Errorf("the key is where scripts can read it: %s", stored)
+	}
+
+	began := time.Now()
+	p.click("new-desktop")
+	p.badge("live")
+	blank := p.pictureChanges("")
+	t.Logf("from the click to a picture: %s", time.Since(began).Round(time.Millisecond))
+	id := p.desktopID()
+
+	proof := filepath.Join(t.TempDir(), "typed")
+	p.typeCommand("echo from-the-browser > "+proof, func() error {
+		text, err := os.ReadFile(proof)
+		if err == nil && string(text) != "from-the-browser\n" {
+			err = fmt.Errorf("the file says %q", text)
+		}
+		return err
+	})
+	p.pictureChanges(blank)
+
+	p.do("reloading", chromedp.Reload())
+	p.badge("live")
+	p.pictureChanges("")
+	if again := p.desktopID(); again != id {
+		t.Errorf("after the reload the desktop is %s, not %s", again, id)
+	}
+
+	server := xvnc(t, id)
+	p.click("stop")
+	p.click("confirm-stop")
+	in.becomes(id, "terminated")
+	noProcesses(t, id)
+	if alive(server) {
+		t.Errorf("Xtigervnc %d is alive after the stop", server)
+	}
+}
+
+// typeCommand types into the desktop's terminal until done is content: the
+// terminal may take a moment to come up and get the focus.
+func (p page) typeCommand(command string, done func() error) {
+	p.t.Helper()
+	p.do("focusing the desktop", chromedp.MouseClickXY(640, 400))
+	eventually(p.t, "the typed command has its effect", func() error {
+		p.do("typing", chromedp.KeyEvent(command+kb.Enter))
+		var err error
+		for range 25 {
+			if err = done(); err == nil {
+				return nil
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		return err
+	})
+}
+
+// TestViewerComesBackByItself: the edge is killed under an open viewer; the
+// page says why it waits and shows the same desktop when the edge is back.
+func TestViewerComesBackByItself(t *testing.T) {
+	pair := startEdgeAndAgent(t, processRuntime, "")
+	p := page{t, browser(t)}
+	p.logIn(pair.installation)
+	p.click("new-desktop")
+	p.badge("live")
+	p.pictureChanges("")
+	id := p.desktopID()
+
+	pair.process.kill()
+	p.badge("reconnecting")
+	if words := p.eval(fmt.Sprintf("document.querySelector('%s').parentElement.innerText", `[data-testid="badge"]`)); strings.TrimSpace(words) == "" {
+		t.Error("the badge has no words while the page tries to come back")
+	}
+	pair.startEdge()
+	p.badge("live")
+	p.pictureChanges("")
+	if again := p.desktopID(); again != id {
+		t.Errorf("the desktop is %s, not %s", again, id)
+	}
+
+	// A killed VNC server is final, and said so.
+	if err := killProcess(xvnc(t, id)); err != nil {
+		t.Fatal(err)
+	}
+	p.badge("ended")
+}
+
+// TestLostNetworkBringsThePictureBack: the wire between browser and edge is
+// cut and mended.
+func TestLostNetworkBringsThePictureBack(t *testing.T) {
+	in := startDev(t, t.TempDir(), "--runtime", "demo")
+	wire := startWire(t, strings.TrimPrefix(in.URL, "https://"))
+	in.URL = "https://" + wire.Addr().String()
+	p := page{t, browser(t)}
+	p.logIn(in)
+	p.click("new-desktop")
+	p.badge("live")
+	wire.cut(true)
+	p.badge("reconnecting")
+	wire.cut(false)
+	p.badge("live")
+	p.pictureChanges(p.pictureChanges(""))
+}
+
+// TestConsoleHeaders: pages carry the headers that keep them to themselves.
+func TestConsoleHeaders(t *testing.T) {
+	in := startDev(t, t.TempDir(), "--runtime", "demo")
+	response, err := client().Get(in.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("GET / is answered %d", response.StatusCode)
+	}
+	for header, part := range map[string]string{"Content-Security-Policy": "frame-ancestors 'none'", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+		if value := response.Header.Get(header); !strings.Contains(value, part) {
+			t.Errorf("%s is %q; it should hold %q", header, value, part)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const processRuntime = "  - {name: desktop, type: process}"
+
+// TestEdgeKilledAfter202StartsTheSessionWhenItIsBack: acknowledged means
+// durable, ten times over.
+func TestEdgeKilledAfter202StartsTheSessionWhenItIsBack(t *testing.T) {
+	in := startEdgeAndAgent(t, "  - {name: demo, type: demo}", "")
+	for range 10 {
+		d := in.create(nil)
+		in.process.kill()
+		in.startEdge()
+		in.becomes(d.ID, "running")
+	}
+}
+
+// TestEdgeKilledWhileDesktopsRun: the agent is back by itself, the same
+// desktops run on, no key or log-in was lost.
+func TestEdgeKilledWhileDesktopsRun(t *testing.T) {
+	in := startEdgeAndAgent(t, processRuntime, "")
+	id := in.running(nil).ID
+	server := xvnc(t, id)
+	cookie := in.logIn()
+
+	in.process.kill()
+	in.startEdge()
+	in.agentsOnline(1)
+	in.becomes(id, "running")
+	if !alive(server) || xvnc(t, id) != server {
+		t.Errorf("the desktop is another one after the edge was killed")
+	}
+	if _, _, err := rfbHello(in.mustView(testContext(t), id)); err != nil {
+		t.Errorf("the desktop can't be seen after the edge was killed: %v", err)
+	}
+	if status := in.whoAmI(cookie); status != http.StatusOK {
+		t.Errorf("the log-in from before the kill is answered %d", status)
+	}
+	in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil)
+	in.becomes(id, "terminated")
+	noProcesses(t, id)
+}
+
+// TestAgentKilledWhileDesktopsRun: told as unreachable, adopted by the next
+// agent, seen again.
+func TestAgentKilledWhileDesktopsRun(t *testing.T) {
+	in := startEdgeAndAgent(t, processRuntime, "")
+	id := in.running(nil).ID
+	server := xvnc(t, id)
+	viewer := in.mustView(testContext(t), id)
+	if _, _, err := rfbHello(viewer); err != nil {
+		t.Fatal(err)
+	}
+
+	in.agent.kill()
+	in.agentsOnline(0)
+	in.becomes(id, "unreachable")
+	if _, err := viewer.Read(make([]byte, 1)); err == nil {
+		t.Error("the viewer still gets bytes after its agent was killed")
+	}
+	in.startAgent()
+	in.becomes(id, "running")
+	if xvnc(t, id) != server {
+		t.Error("the desktop is another one after the agent was killed")
+	}
+	if _, _, err := rfbHello(in.mustView(testContext(t), id)); err != nil {
+		t.Errorf("the desktop can't be seen after the agent was killed: %v", err)
+	}
+	in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil)
+	in.becomes(id, "terminated")
+	noProcesses(t, id)
+}
+
+// TestAgentRestartKeepsDesktops: a SIGTERM is told at once, desktops run on.
+func TestAgentRestartKeepsDesktops(t *testing.T) {
+	in := startEdgeAndAgent(t, processRuntime, "")
+	id := in.running(nil).ID
+	server := xvnc(t, id)
+	in.agent.stop()
+	d := in.becomes(id, "unreachable")
+	if !strings.Contains(d.Reason, "restart") {
+		t.Errorf("the reason is %q; it should say that the agent restarts", d.Reason)
+	}
+	in.startAgent()
+	in.becomes(id, "running")
+	if xvnc(t, id) != server {
+		t.Error("the desktop is another one after the agent restarted")
+	}
+	in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil)
+	noProcesses(t, id)
+}
+
+// TestXvncKilled: its session fails with a reason, its viewer is told, its
+// process tree goes, the neighbour does not notice.
+func TestXvncKilled(t *testing.T) {
+	in := startEdgeAndAgent(t, processRuntime, "")
+	victim, neighbour := in.running(nil).ID, in.running(nil).ID
+	viewer, beside := in.mustView(testContext(t), victim), in.mustView(testContext(t), neighbour)
+	if _, _, err := rfbHello(viewer); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := rfbHello(beside); err != nil {
+		t.Fatal(err)
+	}
+	before := in.footprint()
+	if err := killProcess(xvnc(t, victim)); err != nil {
+		t.Fatal(err)
+	}
+	d := in.becomes(victim, "failed")
+	if !strings.Contains(d.Reason, "kill") {
+		t.Errorf("the reason is %q; it should say that the VNC server was killed", d.Reason)
+	}
+	if _, err := viewer.Read(make([]byte, 1)); err == nil {
+		t.Error("the viewer still gets bytes of a killed VNC server")
+	}
+	noProcesses(t, victim)
+	in.becomes(neighbour, "running")
+	if _, _, err := rfbHello(in.mustView(testContext(t), neighbour)); err != nil {
+		t.Errorf("the neighbour can't be seen: %v", err)
+	}
+	eventually(t, "nothing of the killed desktop is left in edge and agent", func() error {
+		if now := in.footprint(); now.files > before.files+1 || now.goroutines > before.goroutines+2 || now.agentFiles > before.agentFiles+1 {
+			return fmt.Errorf("before %+v, now %+v", before, now)
+		}
+		return nil
+	})
+}
+
+// TestStopEndsTheWholeTree: also what a user started and detached.
+func TestStopEndsTheWholeTree(t *testing.T) {
+	hostile := filepath.Join(t.TempDir(), "desktop.sh")
+	writeText(t, hostile, "trap '' TERM HUP\nsetsid sh -c 'trap \"\" TERM HUP; sleep 1000' &\n(nohup sleep 1001 >/dev/null 2>&1 &)\nsleep 1002\n")
+	in := startEdgeAndAgent(t, fmt.Sprintf("  - {name: desktop, type: process, desktop: [sh, %q]}", hostile), "")
+	id := in.running(nil).ID
+	eventually(t, "the detached processes run", func() error {
+		all := fmt.Sprint(sessionProcesses(t, id))
+		for _, want := range []string{"sleep 1000", "sleep 1001", "sleep 1002"} {
+			if !strings.Contains(all, want) {
+				return fmt.Errorf("%s is not among %s", want, all)
+			}
+		}
+		return nil
+	})
+	in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil)
+	in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil) // again: still 202
+	in.becomes(id, "terminated")
+	noProcesses(t, id)
+}
+
+// TestShutDownForGood: on_shutdown end leaves nothing and says so.
+func TestShutDownForGood(t *testing.T) {
+	in := startEdgeAndAgent(t, processRuntime+"\non_shutdown: end", "")
+	id := in.running(nil).ID
+	in.agent.stop()
+	noProcesses(t, id)
+	eventually(t, "the session has ended", func() error {
+		if d := in.desktop(id); d.State != "terminated" && d.State != "failed" {
+			return errors.New(d.State)
+		}
+		return nil
+	})
+}
+
+// TestDevEndsItsDesktops: who tries it out has nothing left afterwards, and
+// the next start has the same key.
+func TestDevEndsItsDesktops(t *testing.T) {
+	data := t.TempDir()
+	in := startDev(t, data, "--runtime", "process")
+	id := in.running(nil).ID
+	in.process.stop()
+	noProcesses(t, id)
+	again := startDev(t, data, "--runtime", "process")
+	if again.APIKey != in.APIKey {
+		t.Error("dev made a new key at its second start")
+	}
+	if info, err := os.Stat(filepath.Join(data, "dev.json")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("dev.json holds a key and must be for its owner only: %v %v", info.Mode(), err)
+	}
+}
+
+// TestDevKilledAdoptsItsDesktops: kill -9 of both at once.
+func TestDevKilledAdoptsItsDesktops(t *testing.T) {
+	data := t.TempDir()
+	in := startDev(t, data, "--runtime", "process")
+	id := in.running(nil).ID
+	server := xvnc(t, id)
+	in.process.kill()
+	again := startDev(t, data, "--runtime", "process")
+	again.becomes(id, "running")
+	if xvnc(t, id) != server {
+		t.Error("the desktop is another one after dev was killed")
+	}
+}

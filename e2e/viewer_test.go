@@ -1,0 +1,246 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+const greeting = "RFB 003.008\n"
+
+// view opens /ws/vnc with a ticket and returns the raw RFB bytes as a
+// connection.
+func (in *installation) view(ctx context.Context, ticket string) (net.Conn, error) {
+	ws, response, err := websocket.Dial(ctx, strings.Replace(in.URL, "http", "ws", 1)+"/ws/vnc", &websocket.DialOptions{
+		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
+		Subprotocols: []string{"binary", ticket},
+	})
+	if err != nil {
+		if response != nil {
+			return nil, fmt.Errorf("status %d: %w", response.StatusCode, err)
+		}
+		return nil, err
+	}
+	ws.SetReadLimit(-1)
+	return websocket.NetConn(ctx, ws, websocket.MessageBinary), nil
+}
+
+// mustView is view with a fresh ticket for the session.
+func (in *installation) mustView(ctx context.Context, id string) net.Conn {
+	in.t.Helper()
+	conn, err := in.view(ctx, in.ticket(id, "control"))
+	if err != nil {
+		in.t.Fatalf("viewing %s: %v", id, err)
+	}
+	in.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// rfbHello does the RFB handshake with a server that asks for no password and
+// returns the size of its screen.
+func rfbHello(conn net.Conn) (width, height int, err error) {
+	read := bufio.NewReader(conn)
+	step := func(send []byte, receive int) []byte {
+		if err != nil {
+			return nil
+		}
+		if len(send) > 0 {
+			if _, err = conn.Write(send); err != nil {
+				return nil
+			}
+		}
+		answer := make([]byte, receive)
+		_, err = io.ReadFull(read, answer)
+		return answer
+	}
+	step(nil, len(greeting))
+	types := step([]byte(greeting), 1)
+	if err == nil && types[0] == 0 {
+		err = errors.New("the VNC server offers no security type")
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	step(nil, int(types[0]))
+	step([]byte{1}, 4) // security type None
+	init := step([]byte{1}, 24)
+	if err != nil {
+		return 0, 0, err
+	}
+	step(nil, int(binary.BigEndian.Uint32(init[20:])))
+	return int(binary.BigEndian.Uint16(init)), int(binary.BigEndian.Uint16(init[2:])), err
+}
+
+// closeOf is the close frame that ended a viewer's connection.
+func closeOf(err error) (code websocket.StatusCode, reason string) {
+	var closed websocket.CloseError
+	if errors.As(err, &closed) {
+		return closed.Code, closed.Reason
+	}
+	return -1, fmt.Sprint(err)
+}
+
+// endless is the seed whose stream a randomServer never ends.
+const endless = 0xe4d1e55
+
+// randomServer greets like a VNC server, then sends each connection a stream
+// of its own: size pseudo-random bytes whose seed is what the viewer's first
+// eight bytes after the greeting say. Everything it receives after that it
+// sends back.
+type randomServer struct {
+	net.Listener
+	size    int64
+	owner   sync.WaitGroup
+	mu      sync.Mutex
+	open    map[net.Conn]bool
+	written map[uint64]int64 // by seed
+}
+
+func startRandomServer(t *testing.T, size int64) *randomServer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &randomServer{Listener: l, size: size, open: map[net.Conn]bool{}, written: map[uint64]int64{}}
+	s.owner.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.open[conn] = true
+			s.mu.Unlock()
+			s.owner.Go(func() { s.serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		s.mu.Lock()
+		for conn := range s.open {
+			_ = conn.Close()
+		}
+		s.mu.Unlock()
+		s.owner.Wait()
+	})
+	return s
+}
+
+func (s *randomServer) serve(conn net.Conn) {
+	defer func() {
+		_ = conn.Close()
+		s.mu.Lock()
+		delete(s.open, conn)
+		s.mu.Unlock()
+	}()
+	if _, err := io.WriteString(conn, greeting); err != nil {
+		return
+	}
+	hello := make([]byte, len(greeting)+8)
+	if _, err := io.ReadFull(conn, hello); err != nil {
+		return
+	}
+	seed := binary.BigEndian.Uint64(hello[len(greeting):])
+	source := stream(seed)
+	chunk := make([]byte, 32<<10)
+	for sent := int64(0); seed == endless || sent < s.size; {
+		n := int64(len(chunk))
+		if seed != endless {
+			n = min(n, s.size-sent)
+		}
+		_, _ = source.Read(chunk[:n]) // a ChaCha8 never fails
+		wrote, err := conn.Write(chunk[:n])
+		sent += int64(wrote)
+		s.mu.Lock()
+		s.written[seed] = sent
+		s.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+	_, _ = io.Copy(conn, conn) // ends with the viewer
+}
+
+func (s *randomServer) sent(seed uint64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written[seed]
+}
+
+func (s *randomServer) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+func stream(seed uint64) *rand.ChaCha8 {
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	return rand.NewChaCha8(key)
+}
+
+// sayHello is the viewer's side of a randomServer's handshake.
+func sayHello(conn net.Conn, seed uint64) error {
+	greeted := make([]byte, len(greeting))
+	if _, err := io.ReadFull(conn, greeted); err != nil {
+		return fmt.Errorf("the greeting: %w", err)
+	}
+	hello := binary.BigEndian.AppendUint64([]byte(greeting), seed)
+	_, err := conn.Write(hello)
+	return err
+}
+
+// verify reads size bytes and compares them, and an echo after them, with what
+// the seed must give.
+func verify(conn net.Conn, seed uint64, size int64) error {
+	if err := sayHello(conn, seed); err != nil {
+		return err
+	}
+	if err := readRest(conn, seed, size); err != nil {
+		return err
+	}
+	return echo(conn, fmt.Appendf(nil, "echo of stream %d", seed))
+}
+
+func echo(conn net.Conn, text []byte) error {
+	if _, err := conn.Write(text); err != nil {
+		return err
+	}
+	back := make([]byte, len(text))
+	if _, err := io.ReadFull(conn, back); err != nil {
+		return fmt.Errorf("the echo: %w", err)
+	}
+	if string(back) != string(text) {
+		return fmt.Errorf("the echo is %q, not %q", back, text)
+	}
+	return nil
+}
+
+// readRest reads size bytes of a stream whose hello was said before.
+func readRest(conn net.Conn, seed uint64, size int64) error {
+	got, want := sha256.New(), sha256.New()
+	if _, err := io.CopyN(got, conn, size); err != nil {
+		return fmt.Errorf("stream %d: %w", seed, err)
+	}
+	if _, err := io.CopyN(want, stream(seed), size); err != nil {
+		return err
+	}
+	if string(got.Sum(nil)) != string(want.Sum(nil)) {
+		return fmt.Errorf("stream %d: the bytes are not the ones that were sent", seed)
+	}
+	return nil
+}

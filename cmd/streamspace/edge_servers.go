@@ -146,7 +146,9 @@ func (e *edge) adminPages() http.Handler {
 	return pages
 }
 
-func newTLSListener(l net.Listener, config *tls.Config) net.Listener { return tls.NewListener(l, config) }
+func newTLSListener(l net.Listener, config *tls.Config) net.Listener {
+	return tls.NewListener(l, config)
+}
 
 // fasthttpLog is fasthttp's logger: what it prints are clients' faults.
 type fasthttpLog struct{ log *zap.Logger }

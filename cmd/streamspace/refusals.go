@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// Here the words of the tunnel and the store become the reasons that a viewer
+// is told.
+
+var tunnelReasons = map[tunnel.Code]proxy.Reason{
+	tunnel.CodeAgentOffline:  proxy.AgentOffline,
+	tunnel.CodeAgentRemoved:  proxy.AgentOffline,
+	tunnel.CodeSuperseded:    proxy.AgentOffline,
+	tunnel.CodeAgentBusy:     proxy.AgentBusy,
+	tunnel.CodeTimeout:       proxy.AgentBusy,
+	tunnel.CodeSessionStarts: proxy.SessionStarts,
+	tunnel.CodeVNCRefused:    proxy.VNCRefused,
+	tunnel.CodeNodeDraining:  proxy.NodeDraining,
+}
+
+// refusal is nil for nil, and otherwise the reason behind err. An error that is
+// no reason of ours is left for the proxy to tell apart.
+func refusal(err error) error {
+	var t *tunnel.Error
+	var s *store.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &t):
+		reason, known := tunnelReasons[t.Code]
+		if !known {
+			reason = proxy.Internal
+		}
+		return &proxy.Refusal{Reason: reason, Cause: err}
+	case errors.As(err, &s) && s.Code == store.NotFound:
+		return &proxy.Refusal{Reason: proxy.NoSuchSession}
+	case errors.As(err, &s) && s.Code == store.Unavailable:
+		return &proxy.Refusal{Reason: proxy.Internal, Detail: s.Text, Cause: s.Cause}
+	default:
+		return err
+	}
+}

@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Drain refuses new viewers from now on and asks those that are here to connect
+// elsewhere (close code 1012), spread over window so that they do not all come
+// back in the same instant. It returns when all have gone or ctx has ended;
+// Close ends those that are left.
+func (p *Proxy) Drain(ctx context.Context, window time.Duration) {
+	leaving := p.stopAdmitting()
+	rand.Shuffle(len(leaving), func(i, j int) { leaving[i], leaving[j] = leaving[j], leaving[i] })
+	begin := time.Now()
+	for i, s := range leaving {
+		// One in each slot of the window, somewhere inside the slot.
+		due := time.Duration((float64(i) + rand.Float64()) / float64(len(leaving)) * float64(window))
+		if !sleep(ctx, time.Until(begin.Add(due))) {
+			return
+		}
+		s.end(&Refusal{Reason: NodeDraining})
+	}
+	select {
+	case <-p.empty:
+	case <-ctx.Done():
+	}
+}
+
+// Close refuses new viewers, ends those that are here and waits until all that
+// belongs to them is gone. When ctx ends first, their connections are cut
+// without last words; the error tells how many were.
+func (p *Proxy) Close(ctx context.Context) error {
+	leaving := p.stopAdmitting()
+	for _, s := range leaving {
+		s.end(&Refusal{Reason: NodeDraining})
+	}
+	defer p.cancel()
+	select {
+	case <-p.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	cut := p.stopAdmitting()
+	for _, s := range cut {
+		s.cut()
+	}
+	select {
+	case <-p.empty:
+	case <-time.After(p.times.close): // a Dial that ignores its context is all that can take so long
+	}
+	return fmt.Errorf("%d viewers did not leave in time and were cut off: %w", len(cut), ctx.Err())
+}
+
+// stopAdmitting returns the streams that are left.
+func (p *Proxy) stopAdmitting() []*stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.draining {
+		p.draining = true
+		if len(p.streams) == 0 {
+			close(p.empty)
+		}
+	}
+	left := make([]*stream, 0, len(p.streams))
+	for s := range p.streams {
+		left = append(left, s)
+	}
+	return left
+}
+
+// sleep waits for d and tells whether ctx lasted as long.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,206 @@
+// Package proxy carries one viewer's bytes: it authorises the viewer, upgrades
+// its connection to a WebSocket, dials the session's VNC server, relays in both
+// directions and closes with a reason.
+//
+// The bytes are never dropped, reordered or kept: each direction holds one
+// buffer at most, so a viewer that reads slowly slows the VNC server's writes
+// on its own stream and nothing else. After both greetings (RFC 6143 section
+// 7.1.1) the bytes are not looked at.
+package proxy
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Mode is what a viewer may do with the session.
+type Mode string
+
+const (
+	Control Mode = "control"
+	View    Mode = "view" // look only
+)
+
+// Grant is what a ticket allows.
+type Grant struct {
+	Session, Org, Owner string
+	Mode                Mode
+	Ticket              string    // its id, for logs
+	Expires             time.Time // of the ticket; a stream that it opened goes on
+}
+
+// Options are what a Proxy works with.
+type Options struct {
+	Log     *zap.Logger // nil: no log
+	Metrics *Metrics    // nil: none are kept
+	// Authorize turns a ticket into a grant before the upgrade. A *Refusal
+	// becomes the HTTP answer; any other error is Internal. The context lasts
+	// 10 s.
+	Authorize func(ctx context.Context, token string) (Grant, error)
+	// Dial connects to the session's VNC server, after the upgrade. stream is
+	// the id that the log has. A *Refusal becomes the close frame; other errors
+	// are told apart as refused, silent and Internal. The context ends after
+	// 10 s, or when the viewer has gone, and Dial must return then. The stream
+	// closes the connection.
+	Dial func(ctx context.Context, g Grant, stream string) (net.Conn, error)
+	// Activity is told how many viewers a session has after one came or went.
+	// Calls come one at a time and the last one has the true number; it must
+	// not block. nil: nobody needs it.
+	Activity func(session string, viewers int)
+	// AllowedOrigins lists the origins beside the edge's own whose pages may
+	// connect: "https://desk.example.org" or "https://*.example.org". See
+	// CheckOrigin.
+	AllowedOrigins []string
+	MaxStreams     int // viewers at once; 0: no bound
+}
+
+// Proxy serves viewers. Its methods are safe for concurrent use.
+type Proxy struct {
+	options Options
+	log     *zap.Logger
+	metrics *Metrics
+	times   timing
+	buffers buffers
+
+	ctx    context.Context // ends when Close gives up waiting
+	cancel context.CancelFunc
+
+	activity sync.Mutex // held while Options.Activity runs
+
+	mu       sync.Mutex // guards the fields below
+	streams  map[*stream]struct{}
+	draining bool
+	empty    chan struct{} // closed when the last stream went while draining
+}
+
+// timing holds the deadlines of a stream.
+type timing struct {
+	authorize      time.Duration // for Options.Authorize
+	dial           time.Duration // for Options.Dial
+	serverGreeting time.Duration // from the dial to the VNC server's greeting
+	viewerGreeting time.Duration // from that greeting to the viewer's
+	ping           time.Duration // between looks at whether both ends live
+	silence        time.Duration // without an acknowledgement of what was sent, after which an end is dead
+	close          time.Duration // for the last words: both close frames, the server's end of stream
+}
+
+// defaultTiming finds a dead peer within about a minute: three pings without an
+// answer, or 60 s without an acknowledgement.
+func defaultTiming() timing {
+	return timing{
+		authorize:      10 * time.Second,
+		dial:           10 * time.Second,
+		serverGreeting: 10 * time.Second,
+		viewerGreeting: 30 * time.Second,
+		ping:           20 * time.Second,
+		silence:        60 * time.Second,
+		close:          5 * time.Second,
+	}
+}
+
+// New makes a Proxy. Close ends it.
+func New(o Options) *Proxy {
+	p := &Proxy{
+		options: o,
+		log:     o.Log,
+		metrics: o.Metrics,
+		times:   defaultTiming(),
+		streams: make(map[*stream]struct{}),
+		empty:   make(chan struct{}),
+	}
+	if p.log == nil {
+		p.log = zap.NewNop()
+	}
+	if p.metrics == nil {
+		p.metrics = NewMetrics(nil)
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// Active is the number of viewers that are connected now.
+func (p *Proxy) Active() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.streams)
+}
+
+// Viewers is the number of viewers of a session that are connected now.
+func (p *Proxy) Viewers(session string) int { return len(p.viewersOf(session)) }
+
+// End closes every viewer of a session and does not wait for them to be gone.
+func (p *Proxy) End(session string, why Reason) {
+	for _, s := range p.viewersOf(session) {
+		s.end(&Refusal{Reason: why})
+	}
+}
+
+func (p *Proxy) viewersOf(session string) (found []*stream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.streams {
+		if s.grant.Session == session {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// refuses tells why no further viewer can be taken; nil when one can.
+func (p *Proxy) refuses() *Refusal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refusesLocked()
+}
+
+func (p *Proxy) refusesLocked() *Refusal {
+	switch {
+	case p.draining:
+		return &Refusal{Reason: NodeDraining}
+	case p.options.MaxStreams > 0 && len(p.streams) >= p.options.MaxStreams:
+		return &Refusal{Reason: LimitReached}
+	}
+	return nil
+}
+
+// admit counts s in, and starts it unless there is no room.
+func (p *Proxy) admit(s *stream) *Refusal {
+	p.mu.Lock()
+	if refusal := p.refusesLocked(); refusal != nil {
+		p.mu.Unlock()
+		return refusal
+	}
+	p.streams[s] = struct{}{}
+	p.mu.Unlock()
+	p.metrics.active.Inc()
+	go s.run()
+	return nil
+}
+
+// forget counts s out. It is the last thing that s does.
+func (p *Proxy) forget(s *stream) {
+	p.mu.Lock()
+	delete(p.streams, s)
+	last := p.draining && len(p.streams) == 0
+	p.mu.Unlock()
+	p.metrics.active.Dec()
+	p.tellActivity(s.grant.Session)
+	if last {
+		close(p.empty)
+	}
+}
+
+// tellActivity reads the number inside the lock, so that however calls overtake
+// each other the last one is told the newest.
+func (p *Proxy) tellActivity(session string) {
+	if p.options.Activity == nil {
+		return
+	}
+	p.activity.Lock()
+	defer p.activity.Unlock()
+	p.options.Activity(session, p.Viewers(session))
+}

@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	program = filepath.Join(folder, "streamspace")
-	if output, err := exec.Command("go", "build", "-o", program, "../cmd/streamspace").CombinedOutput(); err != nil {
+	build := append([]string{"build", "-o", program}, buildFlags...)
+	if output, err := exec.Command("go", append(build, "../cmd/streamspace")...).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building the binary: %v\n%s", err, output)
 		os.Exit(1)
 	}
@@ -100,6 +101,9 @@ func startWith(t *testing.T, environment []string, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		p.stop()
+		if output := p.output.String(); strings.Contains(output, "DATA RACE") || strings.Contains(output, "panic: ") {
+			t.Error("the program raced or panicked")
+		}
 		if t.Failed() {
 			t.Logf("output of streamspace %s:\n%s", strings.Join(args, " "), p.output)
 		}

@@ -1,0 +1,343 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// ObservedState is a session's state as its agent sees it.
+type ObservedState string
+
+// The words are those of the tunnel's reports.
+const (
+	ObservedStarting ObservedState = "starting"
+	ObservedRunning  ObservedState = "running"
+	ObservedEnded    ObservedState = "ended"
+	ObservedFailed   ObservedState = "failed"
+	ObservedStopping ObservedState = "stopping"
+)
+
+// adoptable tells whether the agent has it and will have it running: it was
+// told to start it although the edge did not learn of that.
+func adoptable(s ObservedState) bool {
+	return s == ObservedStarting || s == ObservedRunning
+}
+
+// Observed is what an agent says of one session.
+type Observed struct {
+	Session string
+	State   ObservedState
+	Reason  string // in words for a person; may be empty
+}
+
+// alive tells whether there is something at the agent that could be stopped.
+func alive(s ObservedState) bool {
+	return s == ObservedStarting || s == ObservedRunning || s == ObservedStopping
+}
+
+// link is what is known of one agent since Run. Guarded by Manager.mu.
+type link struct {
+	generation uint64 // of the newest tunnel
+	up         bool
+	left       bool      // it went for good, or is removed while it is away
+	removing   bool      // to be deleted once its sessions have ended
+	why        string    // not up: in words
+	since      time.Time // not up: since when
+
+	reports map[string]*report // by session: what runs there, as far as told in this generation
+
+	beat, beatStored time.Time
+	commands         int // under way
+}
+
+type report struct {
+	Observed
+	assumed bool      // not the agent's word: it was told to start
+	stopped time.Time // when a stop for it was acked
+}
+
+// AgentUp says that an agent has a tunnel, and everything that runs there now.
+// A generation that is not newer than the one before changes nothing, here and
+// below.
+func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed) {
+	m.mu.Lock()
+	l := m.links[a.ID]
+	if l == nil {
+		l = &link{}
+		m.links[a.ID] = l
+	}
+	if l.generation >= generation && l.generation != 0 {
+		m.mu.Unlock()
+		return
+	}
+	l.generation, l.up, l.left, l.why, l.beat = generation, true, false, "", time.Now()
+	l.reports = make(map[string]*report, min(len(running), maxReported))
+	for _, o := range running {
+		m.note(l, a.ID, o)
+	}
+	m.o.Metrics.agentActive.WithLabelValues(a.ID).Set(float64(m.active[a.ID]))
+	m.o.Metrics.heard(a.ID, l.beat)
+	m.kickPlacedOn(a.ID)
+	m.kickWaiting()
+	m.mu.Unlock()
+
+	m.o.Log.Info("agent up", zap.String("agent", a.ID), zap.String("name", a.Name), zap.Uint64("generation", generation), zap.Int("sessions", len(running)))
+	m.publishAgent(a.ID, m.AgentStatus(a))
+}
+
+// AgentState says that a session changed at its agent.
+func (m *Manager) AgentState(agentID string, generation uint64, o Observed) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.current(agentID, generation)
+	if l == nil {
+		return
+	}
+	m.note(l, agentID, o)
+}
+
+// note keeps an agent's word on a session. m.mu is held.
+func (m *Manager) note(l *link, agentID string, o Observed) {
+	r := l.reports[o.Session]
+	if r == nil {
+		if len(l.reports) >= maxReported {
+			m.o.Log.Warn("an agent reports too many sessions; this one is not taken in",
+				zap.String("agent", agentID), zap.String("session", o.Session), zap.Int("limit", maxReported))
+			return
+		}
+		r = &report{}
+		l.reports[o.Session] = r
+	}
+	r.Observed, r.assumed = o, false
+	m.queue.kick(o.Session)
+}
+
+// AgentBeat says that the agent's tunnel works.
+func (m *Manager) AgentBeat(agentID string, generation uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.current(agentID, generation); l != nil {
+		l.beat = time.Now()
+		m.o.Metrics.heard(agentID, l.beat)
+	}
+}
+
+// AgentDown says that the tunnel of this generation has ended. final: the
+// agent left for good and its sessions with it; otherwise they may still run,
+// and viewers that are attached stay.
+func (m *Manager) AgentDown(agentID string, generation uint64, reason string, final bool) {
+	m.mu.Lock()
+	l := m.current(agentID, generation)
+	if l == nil {
+		m.mu.Unlock()
+		return
+	}
+	for id := range l.reports {
+		m.queue.kick(id)
+	}
+	l.up, l.left, l.reports, l.since = false, final || l.removing, nil, time.Now()
+	l.why = "its agent is away: " + reason
+	if final {
+		l.why = "its agent left: " + reason
+	}
+	m.kickPlacedOn(agentID)
+	m.mu.Unlock()
+
+	m.o.Log.Info("agent down", zap.String("agent", agentID), zap.Uint64("generation", generation), zap.String("reason", reason), zap.Bool("final", final))
+	m.publishAgent(agentID, store.AgentOffline)
+}
+
+// current is the agent's link when generation is that of its tunnel, else nil.
+// m.mu is held.
+func (m *Manager) current(agentID string, generation uint64) *link {
+	if l := m.links[agentID]; l != nil && l.up && l.generation == generation {
+		return l
+	}
+	return nil
+}
+
+// AgentStatus is what the edge knows of an agent now.
+func (m *Manager) AgentStatus(a *store.Agent) store.AgentStatus {
+	switch {
+	case !m.connected(a.ID):
+		return store.AgentOffline
+	case a.Draining:
+		return store.AgentDraining
+	default:
+		return store.AgentOnline
+	}
+}
+
+func (m *Manager) connected(agentID string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.links[agentID]
+	return l != nil && l.up
+}
+
+// Active is how many sessions take room on the agent.
+func (m *Manager) Active(agentID string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.active[agentID]
+}
+
+// reach tells whether the agent can be told something, since when not, and
+// why. m.mu is held.
+func (m *Manager) reach(agentID string) (r reach, since time.Time, why string) {
+	l := m.links[agentID]
+	grace := m.started.Add(connectGrace)
+	switch {
+	case l != nil && l.up:
+		return up, time.Time{}, ""
+	case l != nil && l.left:
+		return left, l.since, l.why
+	case l != nil:
+		return away, l.since, l.why
+	case time.Now().Before(grace):
+		return unheard, grace, ""
+	default:
+		return away, m.started, "its agent has not connected since the edge started"
+	}
+}
+
+// storeBeats writes the heartbeats that came since they were last written.
+func (m *Manager) storeBeats(ctx context.Context) {
+	m.mu.Lock()
+	beats := map[string]time.Time{}
+	for id, l := range m.links {
+		if l.beat.After(l.beatStored) {
+			beats[id] = l.beat
+		}
+	}
+	m.mu.Unlock()
+	for id, beat := range beats {
+		_, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
+			a.LastHeartbeat = beat
+			return nil
+		})
+		switch {
+		case err == nil:
+			m.mu.Lock()
+			if l := m.links[id]; l != nil {
+				l.beatStored = beat
+			}
+			m.mu.Unlock()
+		case store.CodeOf(err) != store.NotFound && ctx.Err() == nil:
+			m.o.Log.Warn("an agent's heartbeat could not be stored; trying again in a minute", zap.String("agent", id), zap.Error(err))
+		}
+	}
+}
+
+func (m *Manager) publishAgent(id string, status store.AgentStatus) {
+	m.o.Coord.Publish(context.Background(), store.Event{Type: "agent", ID: id, State: string(status)})
+}
+
+// DrainAgent makes the agent take no new sessions; those that run stay.
+func (m *Manager) DrainAgent(ctx context.Context, id string) error {
+	return m.setDraining(ctx, id, true)
+}
+
+// ResumeAgent undoes DrainAgent, and DeleteAgent as long as the agent is not gone.
+func (m *Manager) ResumeAgent(ctx context.Context, id string) error {
+	m.mu.Lock()
+	if l := m.links[id]; l != nil {
+		l.removing = false
+	}
+	m.mu.Unlock()
+	return m.setDraining(ctx, id, false)
+}
+
+func (m *Manager) setDraining(ctx context.Context, id string, draining bool) error {
+	changed := false
+	a, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
+		if a.Draining == draining {
+			return store.ErrUnchanged
+		}
+		a.Draining, changed = draining, true
+		return nil
+	})
+	if err != nil || !changed {
+		return err
+	}
+	m.o.Log.Info("agent drain", zap.String("agent", id), zap.Bool("draining", draining))
+	m.publishAgent(id, m.AgentStatus(a))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kickPlacedOn(id) // those that are not started yet go elsewhere
+	m.kickWaiting()
+	return nil
+}
+
+// DeleteAgent removes an agent: it takes no new sessions, those it has are
+// stopped (or, when it is away, given up), and then it is disconnected and
+// forgotten. It returns as soon as that is under way. A removal that is under
+// way when the edge ends leaves the agent draining; deleting it again goes on.
+func (m *Manager) DeleteAgent(ctx context.Context, id string) error {
+	if err := m.setDraining(ctx, id, true); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	l := m.links[id]
+	if l == nil {
+		l = &link{since: time.Now()}
+		m.links[id] = l
+	}
+	l.removing = true
+	if !l.up {
+		l.left, l.why = true, "its agent was removed"
+	}
+	m.kickPlacedOn(id)
+	m.mu.Unlock()
+
+	// Pending ones go to other agents by themselves.
+	filter := store.SessionFilter{AgentID: id, States: []store.State{store.Starting, store.Running, store.Unreachable}, Limit: 1000}
+	for {
+		page, next, err := m.o.Store.Sessions(ctx, filter)
+		if err != nil {
+			return err
+		}
+		for _, s := range page {
+			if _, err := m.stop(ctx, s.ID, "its agent was removed"); err != nil && store.CodeOf(err) != store.NotFound {
+				return err
+			}
+		}
+		if next == "" {
+			return m.finishRemoval(ctx, id)
+		}
+		filter.Cursor = next
+	}
+}
+
+// finishRemoval deletes an agent that is being removed and has no sessions
+// left; any other agent stays as it is.
+func (m *Manager) finishRemoval(ctx context.Context, id string) error {
+	m.mu.Lock()
+	l := m.links[id]
+	removing := l != nil && l.removing
+	m.mu.Unlock()
+	if !removing {
+		return nil
+	}
+	active, err := m.o.Store.ActiveSessions(ctx)
+	if err != nil || total(active[id]) > 0 {
+		return err
+	}
+	if err := m.o.Store.DeleteAgent(ctx, id); err != nil && store.CodeOf(err) != store.NotFound {
+		return err
+	}
+	m.mu.Lock()
+	if m.links[id] == l {
+		delete(m.links, id)
+	}
+	m.o.Metrics.forgetAgent(id)
+	m.mu.Unlock()
+	m.o.Disconnect(id)
+	m.o.Log.Info("agent removed", zap.String("agent", id))
+	m.o.Coord.Publish(context.Background(), store.Event{Type: "agent", ID: id, State: "removed"})
+	return nil
+}

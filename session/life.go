@@ -1,0 +1,258 @@
+package session
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// limits are the durations that end a session by themselves.
+type limits struct {
+	startTimeout time.Duration
+	lostAfter    time.Duration
+}
+
+// view is what this edge knows of a session beside its row.
+type view struct {
+	now time.Time
+
+	reach   reach     // of the agent that the session is placed on
+	since   time.Time // away: when it went; unheard: until when to wait for it
+	why     string    // away or left: in words
+	fits    bool      // pending only: the agent may take it
+	refused bool      // pending only: the agent refused it lately
+	report  Observed  // what the agent says of it; zero: nothing
+
+	refusals int    // failed starts so far
+	refusal  string // the latest, in words
+
+	viewers  int
+	activity bool      // viewers came or went since LastActivity was written
+	idleFrom time.Time // not idle before this
+}
+
+// reach is whether an agent can be told something now.
+type reach int
+
+const (
+	unheard reach = iota // the edge has just started: it may be about to connect
+	up                   // it has a tunnel here
+	away                 // it lost its tunnel; what ran there may still run
+	left                 // it went for good: nothing of ours runs there
+)
+
+// step is the next thing to do for a session.
+type step struct {
+	do      deed
+	to      store.State // become
+	reason  string      // become: why; empty when all is well
+	viewers string      // become an ended or stopping state: what the viewers are told
+	again   time.Time   // wait: until then; zero: until something happens
+}
+
+type deed int
+
+const (
+	wait   deed = iota
+	become      // write step.to and step.reason
+	place       // find an agent
+	start       // tell the agent to start it
+	probe       // ask whether its endpoint answers
+	touch       // write LastActivity
+)
+
+// What viewers are told when the edge closes them; proxy has the words.
+const (
+	tellEnded       = "session_ended"
+	tellMaxDuration = "max_duration"
+	tellOffline     = "agent_offline"
+)
+
+// next is the whole life of a session: the one step that brings what is
+// observed closer to what is desired. The table in store says which states may
+// follow which; this says when they do. Stopping what should not run is not
+// here: look does it for whatever an agent reports and nobody wants.
+func (l limits) next(s *store.Session, v view) step {
+	if s.Ended() {
+		return step{}
+	}
+	if s.Desired != store.Terminated && !s.ExpiresAt.IsZero() && !v.now.Before(s.ExpiresAt) {
+		return step{do: become, to: ending(s), viewers: tellMaxDuration,
+			reason: fmt.Sprintf("max_duration: its time of %v is up", s.MaxDuration)}
+	}
+	st := l.nextOfState(s, v)
+	if st.do == wait && s.Desired != store.Terminated {
+		st.again = earliest(st.again, s.ExpiresAt)
+	}
+	return st
+}
+
+func (l limits) nextOfState(s *store.Session, v view) step {
+	switch {
+	case s.Endpoint != "":
+		return nextDirect(s, v)
+	case s.State == store.Pending:
+		return nextPending(s, v)
+	case v.reach == unheard:
+		return step{again: v.since}
+	case s.State == store.Starting:
+		return l.nextStarting(s, v)
+	case s.State == store.Running, s.State == store.Unreachable:
+		return l.nextRunning(s, v)
+	case s.State == store.Stopping:
+		return l.nextStopping(s, v)
+	}
+	return step{}
+}
+
+// ending is the state of a session that is to end: an agent must be told,
+// unless there is none.
+func ending(s *store.Session) store.State {
+	if s.State == store.Pending || s.Endpoint != "" {
+		return store.Terminated
+	}
+	return store.Stopping
+}
+
+func nextDirect(s *store.Session, v view) step {
+	switch s.State {
+	case store.Pending:
+		return step{do: become, to: store.Starting}
+	case store.Starting:
+		return step{do: probe}
+	default:
+		return whileRunning(s, v)
+	}
+}
+
+func nextPending(s *store.Session, v view) step {
+	switch {
+	case v.refusals >= maxRefusals:
+		return step{do: become, to: store.Failed, viewers: tellEnded,
+			reason: fmt.Sprintf("%d attempts to start it failed; the last: %s", v.refusals, v.refusal)}
+	case s.AgentID == "":
+		return step{do: place}
+	case v.reach == unheard:
+		return step{again: v.since}
+	case v.reach == up && adoptable(v.report.State):
+		return step{do: become, to: store.Starting}
+	case v.reach == up && v.report.State == ObservedStopping:
+		return step{} // its end will be reported
+	case v.reach == up && v.fits && !v.refused:
+		return step{do: start}
+	}
+	return step{do: place}
+}
+
+func (l limits) nextStarting(s *store.Session, v view) step {
+	switch v.reach {
+	case left:
+		return step{do: become, to: store.Pending, reason: v.why}
+	case away:
+		if back := v.since.Add(connectGrace); v.now.Before(back) {
+			return step{again: back}
+		}
+		return step{do: become, to: store.Pending, reason: v.why}
+	}
+	switch v.report.State {
+	case ObservedRunning:
+		return step{do: become, to: store.Running}
+	case ObservedEnded, ObservedFailed:
+		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended before it was ready")}
+	case "": // the agent was away and came back without it
+		return step{do: become, to: store.Pending, reason: "the agent forgot it while it was away"}
+	}
+	// Nothing else writes to a starting session, so UpdatedAt is when it was told.
+	if timeout := s.UpdatedAt.Add(l.startTimeout); v.now.Before(timeout) {
+		return step{again: timeout}
+	}
+	return step{do: become, to: store.Failed, viewers: tellEnded,
+		reason: fmt.Sprintf("the desktop did not start within %v; look at the agent's log", l.startTimeout)}
+}
+
+func (l limits) nextRunning(s *store.Session, v view) step {
+	switch v.reach {
+	case left:
+		return step{do: become, to: store.Failed, viewers: tellOffline, reason: v.why}
+	case away:
+		if s.State == store.Running {
+			return step{do: become, to: store.Unreachable, reason: v.why}
+		}
+		if lost := v.since.Add(l.lostAfter); v.now.Before(lost) {
+			return step{again: lost}
+		}
+		return step{do: become, to: store.Failed, viewers: tellOffline, reason: fmt.Sprintf("its agent did not come back within %v", l.lostAfter)}
+	}
+	switch v.report.State {
+	case "":
+		return step{do: become, to: store.Failed, viewers: tellEnded, reason: "the desktop ended while its agent was away"}
+	case ObservedFailed:
+		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended by itself")}
+	case ObservedEnded:
+		return step{do: become, to: store.Terminated, viewers: tellEnded, reason: v.report.Reason}
+	case ObservedRunning:
+		if s.State == store.Unreachable {
+			return step{do: become, to: store.Running}
+		}
+	}
+	return whileRunning(s, v)
+}
+
+// whileRunning keeps LastActivity and ends the session when it is idle.
+func whileRunning(s *store.Session, v view) step {
+	if v.viewers > 0 {
+		fresh := s.LastActivity.Add(activityGrain)
+		if v.activity || !v.now.Before(fresh) {
+			return step{do: touch}
+		}
+		return step{again: fresh}
+	}
+	if v.activity {
+		return step{do: touch}
+	}
+	if s.IdleTimeout == 0 {
+		return step{}
+	}
+	idle := latest(s.LastActivity, v.idleFrom).Add(s.IdleTimeout)
+	if v.now.Before(idle) {
+		return step{again: idle}
+	}
+	return step{do: become, to: ending(s), viewers: tellEnded, reason: fmt.Sprintf("idle: nobody looked at it for %v", s.IdleTimeout)}
+}
+
+func (l limits) nextStopping(s *store.Session, v view) step {
+	gone := step{do: become, to: store.Terminated, viewers: tellEnded, reason: s.Reason}
+	switch {
+	case v.reach == up && alive(v.report.State):
+		return step{} // it is being told
+	case v.reach == away:
+		if lost := v.since.Add(l.lostAfter); v.now.Before(lost) {
+			return step{again: lost}
+		}
+		gone.reason = orElse(s.Reason, fmt.Sprintf("its agent did not come back within %v to confirm the end", l.lostAfter))
+	}
+	return gone
+}
+
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// earliest ignores zero times.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,125 @@
+package session
+
+import (
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// record is what is kept in memory of one session. Guarded by Manager.mu.
+type record struct {
+	state   store.State // of the latest row seen; empty before the first
+	agentID string
+
+	viewers  int
+	activity bool      // viewers came or went since LastActivity was written
+	idleFrom time.Time // when this edge first saw it running; a restart gives viewers a full idle time to come back
+	told     string    // what viewers are told from now on; empty: nothing
+
+	refusals refusals
+}
+
+// refusals is what is remembered of a session's failed starts until it runs.
+type refusals struct {
+	count     int
+	by        map[string]bool // agents not to ask now; true: not later either
+	latest    string          // in words
+	notBefore time.Time       // when the others among them may be asked again
+}
+
+// unended tells whether the row was seen and had not ended.
+func (r *record) unended() bool {
+	return r.state != "" && r.state != store.Terminated && r.state != store.Failed
+}
+
+// record returns the record of id, made when there is none. m.mu is held.
+func (m *Manager) record(id string) *record {
+	r := m.live[id]
+	if r == nil {
+		r = &record{}
+		m.live[id] = r
+	}
+	return r
+}
+
+// track notes the row of a session as it was just read or written. A caller
+// that is not the session's look must kick it afterwards: a look that ran at
+// the same time may have seen a newer row, and then puts it right.
+func (m *Manager) track(s *store.Session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.record(s.ID)
+	before := *r
+	r.state, r.agentID = s.State, s.AgentID
+	if s.State == store.Running && r.idleFrom.IsZero() {
+		r.idleFrom = time.Now()
+	}
+	if s.State == store.Running || s.Ended() {
+		r.refusals = refusals{}
+	}
+	m.count(&before, -1)
+	m.count(r, +1)
+	delete(m.waiting, s.ID)
+	if s.State == store.Pending && s.AgentID == "" {
+		m.waiting[s.ID] = true
+	}
+	if s.Ended() {
+		if before.state != "" && before.state != s.State {
+			m.o.Metrics.ended.WithLabelValues(string(s.State)).Inc()
+			m.kickWaiting() // there is room now
+		}
+		m.forgetUnwatched(s.ID)
+	}
+}
+
+// count adds a record to the gauges, or takes it off. m.mu is held.
+func (m *Manager) count(r *record, delta int) {
+	if !r.unended() {
+		return
+	}
+	m.o.Metrics.sessions.WithLabelValues(string(r.state)).Add(float64(delta))
+	if r.agentID == "" {
+		return
+	}
+	m.active[r.agentID] += delta
+	m.o.Metrics.agentActive.WithLabelValues(r.agentID).Set(float64(m.active[r.agentID]))
+	if m.active[r.agentID] == 0 {
+		delete(m.active, r.agentID)
+	}
+}
+
+// forget drops the record of a session that is not in the store any more.
+func (m *Manager) forget(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.live[id]; r != nil {
+		m.count(r, -1)
+		r.state, r.agentID = "", ""
+		delete(m.waiting, id)
+		m.forgetUnwatched(id)
+	}
+}
+
+// forgetUnwatched drops the record of an ended session once its last viewer
+// has gone. m.mu is held.
+func (m *Manager) forgetUnwatched(id string) {
+	if m.live[id].viewers == 0 {
+		delete(m.live, id)
+	}
+}
+
+// kickWaiting asks for a look at every session that waits for room. m.mu is held.
+func (m *Manager) kickWaiting() {
+	for id := range m.waiting {
+		m.queue.kick(id)
+	}
+}
+
+// kickPlacedOn asks for a look at every session on the agent. m.mu is held.
+func (m *Manager) kickPlacedOn(agentID string) {
+	for id, r := range m.live {
+		if r.agentID == agentID {
+			m.queue.kick(id)
+		}
+	}
+}

@@ -1,0 +1,303 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// look brings one session a step closer to what is desired and says when to
+// look again. It is the only one that takes such steps, and the queue calls it
+// for one id by one goroutine at a time.
+func (m *Manager) look(ctx context.Context, id string) (again time.Time, err error) {
+	defer func() {
+		if err != nil && ctx.Err() == nil {
+			m.o.Log.Warn("a session could not be driven on; trying again", zap.String("session", id), zap.Error(err))
+		}
+	}()
+	s, err := m.o.Store.Session(ctx, id)
+	if store.CodeOf(err) == store.NotFound {
+		m.forget(id)
+		return m.stopUnwanted(ctx, &store.Session{ID: id, State: store.Terminated})
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	m.track(s)
+	m.tellViewers(s)
+	v, err := m.view(ctx, s)
+	if err != nil {
+		return time.Time{}, err
+	}
+	again, err = m.take(ctx, s, m.limits.next(s, v))
+	if err != nil {
+		return time.Time{}, err
+	}
+	stopAt, err := m.stopUnwanted(ctx, s)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if s.Ended() {
+		err = m.finishRemoval(ctx, s.AgentID)
+	}
+	return earliest(again, stopAt), err
+}
+
+func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
+	v := view{now: time.Now()}
+	m.mu.Lock()
+	r := m.record(s.ID)
+	v.viewers, v.activity, v.idleFrom = r.viewers, r.activity, r.idleFrom
+	v.refusals, v.refusal = r.refusals.count, r.refusals.latest
+	_, v.refused = r.refusals.by[s.AgentID]
+	if s.AgentID != "" {
+		v.reach, v.since, v.why = m.reach(s.AgentID)
+		if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
+			v.report = l.reports[s.ID].Observed
+		}
+	}
+	if s.Ended() {
+		m.forgetUnwatched(s.ID)
+	}
+	m.mu.Unlock()
+	if s.State != store.Pending || v.reach != up {
+		return v, nil
+	}
+	agent, err := m.o.Store.Agent(ctx, s.AgentID)
+	if store.CodeOf(err) == store.NotFound {
+		return v, nil
+	}
+	v.fits = err == nil && obstacle(agent, true, s) == ""
+	return v, err
+}
+
+// take does the step; the answer is when to look again.
+func (m *Manager) take(ctx context.Context, s *store.Session, st step) (time.Time, error) {
+	switch st.do {
+	case become:
+		return time.Now(), m.become(ctx, s, st)
+	case place:
+		return m.replace(ctx, s)
+	case start:
+		return m.start(ctx, s)
+	case probe:
+		return time.Now(), m.probe(ctx, s)
+	case touch:
+		return time.Now(), m.touch(ctx, s)
+	default:
+		return st.again, nil
+	}
+}
+
+// become writes a step, unless somebody changed what it was decided on: then
+// the look that follows decides anew.
+func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
+	var runtime string
+	if st.to == store.Running && s.Runtime == "" && s.AgentID != "" {
+		runtime = m.defaultRuntime(ctx, s.AgentID)
+	}
+	_, changed, err := m.update(ctx, s.ID, func(row *store.Session) error {
+		if !same(row, s) {
+			return store.ErrUnchanged
+		}
+		row.State, row.Reason = st.to, st.reason
+		switch st.to {
+		case store.Stopping, store.Terminated:
+			row.Desired = store.Terminated
+		case store.Running:
+			row.Runtime = orElse(row.Runtime, runtime)
+		}
+		return nil
+	})
+	if err != nil || !changed {
+		return err
+	}
+	switch {
+	case st.viewers != "":
+		m.mu.Lock()
+		if r := m.live[s.ID]; r != nil { // nil: ended and watched by nobody
+			r.told = st.viewers
+		}
+		m.mu.Unlock()
+	case s.State == store.Starting && st.to == store.Running:
+		m.o.Metrics.start.Observe(time.Since(s.CreatedAt).Seconds())
+	case s.State == store.Starting && st.to == store.Pending:
+		m.noteRefusal(s, st.reason, false)
+	}
+	return nil
+}
+
+func same(a, b *store.Session) bool {
+	return a.State == b.State && a.Desired == b.Desired && a.AgentID == b.AgentID
+}
+
+// defaultRuntime names what a session that asked for no runtime got; empty
+// when that can't be told, which costs a word in a list and nothing else.
+func (m *Manager) defaultRuntime(ctx context.Context, agentID string) string {
+	a, err := m.o.Store.Agent(ctx, agentID)
+	if err != nil || len(a.Runtimes) == 0 {
+		return ""
+	}
+	return a.Runtimes[0].Name
+}
+
+// start tells the agent to start a session. The session is starting from the
+// agent's ack on, not before: what was not taken is not told as sent.
+func (m *Manager) start(ctx context.Context, s *store.Session) (time.Time, error) {
+	l, again := m.reserve(s.AgentID)
+	if l == nil {
+		return again, nil
+	}
+	m.assume(s, true)
+	err := m.command(ctx, l, m.o.Start, s)
+	switch {
+	case err == nil:
+		return time.Now(), m.become(ctx, s, step{do: become, to: store.Starting})
+	case ctx.Err() != nil:
+		return time.Time{}, ctx.Err()
+	}
+	m.assume(s, false)
+	m.o.Metrics.placements.WithLabelValues(refused).Inc()
+	m.o.Log.Warn("an agent did not start a session", zap.String("session", s.ID), zap.String("agent", s.AgentID), zap.Error(err))
+	code := store.CodeOf(err)
+	if code == store.Invalid {
+		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: err.Error(), viewers: tellEnded})
+	}
+	m.noteRefusal(s, err.Error(), code == store.Conflict)
+	return time.Now(), m.become(ctx, s, step{to: store.Pending, reason: err.Error()})
+}
+
+// assume notes that the agent has the session before it says so itself, or
+// takes that back.
+func (m *Manager) assume(s *store.Session, told bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.links[s.AgentID]
+	if l == nil || !l.up {
+		return
+	}
+	r := l.reports[s.ID]
+	switch {
+	case told && (r == nil || !alive(r.State)):
+		l.reports[s.ID] = &report{Observed: Observed{Session: s.ID, State: ObservedStarting}, assumed: true}
+	case !told && r != nil && r.assumed:
+		delete(l.reports, s.ID)
+	}
+}
+
+// noteRefusal notes that the session's agent did not start it. hopeless: it
+// will not do so later either.
+func (m *Manager) noteRefusal(s *store.Session, why string, hopeless bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.record(s.ID).refusals
+	if r.by == nil {
+		r.by = map[string]bool{}
+	}
+	r.count++
+	r.by[s.AgentID] = hopeless
+	r.latest = why
+	r.notBefore = time.Now().Add(backoff(r.count))
+}
+
+func (m *Manager) probe(ctx context.Context, s *store.Session) error {
+	probing, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	err := m.o.ProbeEndpoint(probing, s.Endpoint)
+	switch {
+	case err == nil:
+		return m.become(ctx, s, step{to: store.Running})
+	case ctx.Err() != nil:
+		return ctx.Err()
+	default:
+		return m.become(ctx, s, step{to: store.Failed, reason: err.Error(), viewers: tellEnded})
+	}
+}
+
+// stopUnwanted ends the session wherever an agent has it and should not: it is
+// to end or has ended, is unknown, or lives elsewhere.
+func (m *Manager) stopUnwanted(ctx context.Context, s *store.Session) (again time.Time, err error) {
+	now := time.Now()
+	var tell []string
+	m.mu.Lock()
+	for agentID, l := range m.links {
+		r := l.reports[s.ID]
+		switch {
+		case r == nil:
+		case !alive(r.State):
+			if s.Ended() || s.State == store.Pending || s.AgentID != agentID { // else the next step takes it in
+				delete(l.reports, s.ID)
+			}
+		case wanted(s, agentID):
+		case now.Before(r.stopped.Add(stopAgain)):
+			again = earliest(again, r.stopped.Add(stopAgain))
+		default:
+			tell = append(tell, agentID)
+		}
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, agentID := range tell {
+		at, err := m.stopAt(ctx, agentID, s)
+		again, errs = earliest(again, at), append(errs, err)
+	}
+	return again, errors.Join(errs...)
+}
+
+// wanted tells whether the session may be at that agent. A pending one may be
+// anywhere: it is placed where it is found.
+func wanted(s *store.Session, agentID string) bool {
+	return !s.Ended() && s.Desired != store.Terminated && (s.State == store.Pending || s.AgentID == agentID)
+}
+
+func (m *Manager) stopAt(ctx context.Context, agentID string, s *store.Session) (again time.Time, err error) {
+	l, again := m.reserve(agentID)
+	if l == nil {
+		return again, nil
+	}
+	if s.Ended() || s.AgentID != agentID {
+		m.o.Log.Info("ending a desktop that nobody wants", zap.String("session", s.ID), zap.String("agent", agentID))
+	}
+	there := *s
+	there.AgentID = agentID
+	if err := m.command(ctx, l, m.o.Stop, &there); err != nil {
+		return time.Time{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := l.reports[s.ID]; r != nil {
+		r.stopped = time.Now()
+	}
+	return time.Now().Add(stopAgain), nil
+}
+
+// reserve takes one of the agent's places for a command; command gives it
+// back. Without a link: look again then; zero: when the agent is back.
+func (m *Manager) reserve(agentID string) (l *link, again time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l = m.links[agentID]
+	switch {
+	case l == nil || !l.up:
+		return nil, time.Time{}
+	case l.commands >= maxCommands:
+		return nil, time.Now().Add(100 * time.Millisecond)
+	}
+	l.commands++
+	return l, time.Time{}
+}
+
+// command calls Start or Stop, bounded in time.
+func (m *Manager) command(ctx context.Context, l *link, call func(context.Context, *store.Session) error, s *store.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	err := call(ctx, s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l.commands--
+	return err
+}

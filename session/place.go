@@ -1,0 +1,231 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/balancer"
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// countAndPlace lets one caller at a time count what runs where, so that what
+// it decides still holds when it is stored. The caller calls the returned
+// function after that.
+func (m *Manager) countAndPlace(ctx context.Context) (done func(), err error) {
+	select {
+	case m.placing <- struct{}{}:
+		return func() { <-m.placing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// obstacle is why the agent can't take the session however empty it is, as a
+// phrase to be counted; empty when it can.
+func obstacle(a *store.Agent, online bool, s *store.Session) string {
+	switch {
+	case !online:
+		return "offline"
+	case a.Draining:
+		return "draining"
+	case len(a.Runtimes) == 0:
+		return "without any runtime"
+	case s.Runtime != "" && runtimeOf(a, s.Runtime) == nil:
+		return fmt.Sprintf("without runtime %q", s.Runtime)
+	}
+	for key, value := range s.Labels {
+		if got, ok := a.Labels[key]; !ok || got != value {
+			return "without the labels asked for"
+		}
+	}
+	return ""
+}
+
+func runtimeOf(a *store.Agent, name string) *store.Runtime {
+	for i := range a.Runtimes {
+		if a.Runtimes[i].Name == name || name == "" {
+			return &a.Runtimes[i]
+		}
+	}
+	return nil
+}
+
+// room is how many sessions the agent may have: its capacity less the
+// headroom, but at least one.
+func (m *Manager) room(a *store.Agent) int {
+	const epsilon = 1e-9 // 10 * (1 - 0.9) is a little less than 1
+	return max(1, int(math.Floor(float64(a.Capacity)*(1-m.o.Headroom)+epsilon)))
+}
+
+// slotFree tells whether the agent's runtime takes one more. used counts the
+// agent's sessions by the runtime they asked for; "" got the first.
+func slotFree(a *store.Agent, name string, used map[string]int) bool {
+	r := runtimeOf(a, name)
+	if r.Slots == 0 {
+		return true
+	}
+	n := used[r.Name]
+	if r.Name == a.Runtimes[0].Name {
+		n += used[""]
+	}
+	return n < r.Slots
+}
+
+// tally counts agents by why they can't take a session.
+type tally map[string]int
+
+func (t tally) String() string {
+	var words []string
+	advice := "bring one back or add one that fits"
+	for _, why := range []string{"full", "offline", "draining"} {
+		if t[why] > 0 {
+			words = append(words, fmt.Sprintf("%d %s", t[why], why))
+		}
+	}
+	if t["full"] > 0 {
+		advice = "add an agent or stop a session"
+	}
+	for why, n := range t {
+		if strings.HasPrefix(why, "without") {
+			words = append(words, fmt.Sprintf("%d %s", n, why))
+		}
+	}
+	if t[refused] > 0 {
+		words = append(words, fmt.Sprintf("%d refused it", t[refused]))
+	}
+	if len(words) == 0 {
+		return "no agent can take this session: none has joined; start one with `streamspace agent`"
+	}
+	return "no agent can take this session: " + strings.Join(words, ", ") + "; " + advice
+}
+
+// choose picks the agent for a session; nil and the reasons when there is
+// none. It skips those in except. The caller holds the right to place.
+func (m *Manager) choose(ctx context.Context, s *store.Session, except map[string]bool) (*store.Agent, tally, error) {
+	agents, err := m.o.Store.Agents(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	counts, err := m.o.Store.ActiveSessions(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if used := counts[s.AgentID]; used[s.Runtime] > 0 { // a session is not in its own way
+		used[s.Runtime]--
+	}
+	why := tally{}
+	var candidates []balancer.Candidate
+	var able []*store.Agent
+	for _, a := range agents {
+		used := counts[a.ID]
+		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.room(a), Weight: a.Weight}
+		reason := obstacle(a, m.connected(a.ID), s)
+		if _, excepted := except[a.ID]; reason == "" && excepted {
+			reason = refused
+		}
+		if reason == "" && (c.Full() || !slotFree(a, s.Runtime, used)) {
+			reason = "full"
+		}
+		if reason != "" {
+			why[reason]++
+			continue
+		}
+		candidates, able = append(candidates, c), append(able, a)
+	}
+	if i := m.picker.Pick(candidates); i >= 0 {
+		m.o.Metrics.placements.WithLabelValues(placed).Inc()
+		return able[i], nil, nil
+	}
+	m.o.Metrics.placements.WithLabelValues(noAgent).Inc()
+	return nil, why, nil
+}
+
+func total(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// replace finds an agent for a pending session that has none, or whose agent
+// can't start it. Without one the session waits; the answer is until when.
+func (m *Manager) replace(ctx context.Context, s *store.Session) (time.Time, error) {
+	if agentID := m.foundAt(s.ID); agentID != "" {
+		return time.Now(), m.assign(ctx, s, agentID, "")
+	}
+	done, err := m.countAndPlace(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer done()
+	r := m.refusals(s.ID)
+	agent, why, err := m.choose(ctx, s, r.by)
+	if err != nil {
+		return time.Time{}, err
+	}
+	switch {
+	case agent != nil:
+		return time.Now(), m.assign(ctx, s, agent.ID, "")
+	case why[refused] == 0: // nobody has room
+	case time.Now().Before(r.notBefore):
+		return r.notBefore, nil
+	case m.forgive(s.ID):
+		return time.Now(), nil
+	case why["full"]+why["offline"]+why["draining"] == 0:
+		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: r.latest, viewers: tellEnded})
+	}
+	return time.Now().Add(roomAgain), m.assign(ctx, s, "", why.String())
+}
+
+// assign writes where a pending session is to start.
+func (m *Manager) assign(ctx context.Context, s *store.Session, agentID, reason string) error {
+	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
+		if !same(row, s) || (row.AgentID == agentID && row.Reason == reason) {
+			return store.ErrUnchanged
+		}
+		row.AgentID, row.Reason = agentID, reason
+		return nil
+	})
+	return err
+}
+
+// foundAt is an agent that has the session already although the edge did not
+// learn that its start was taken; empty when there is none.
+func (m *Manager) foundAt(id string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for agentID, l := range m.links {
+		if r := l.reports[id]; r != nil && adoptable(r.State) {
+			return agentID
+		}
+	}
+	return ""
+}
+
+// refusals returns a copy of what agents refused the session.
+func (m *Manager) refusals(id string) refusals {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.record(id).refusals
+	r.by = maps.Clone(r.by)
+	return r
+}
+
+// forgive lets the agents that may start the session later be asked again, and
+// tells whether there are any.
+func (m *Manager) forgive(id string) (any bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	by := m.record(id).refusals.by
+	for agentID, hopeless := range by {
+		if !hopeless {
+			delete(by, agentID)
+			any = true
+		}
+	}
+	return any
+}

@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// Viewers says that n viewers are attached to a session now, after one came or
+// went.
+func (m *Manager) Viewers(id string, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n == 0 && m.live[id] == nil {
+		return
+	}
+	r := m.record(id)
+	r.viewers, r.activity = n, true
+	m.queue.kick(id)
+}
+
+// tellViewers closes the viewers of a session that ends or has ended.
+func (m *Manager) tellViewers(s *store.Session) {
+	if s.State != store.Stopping && !s.Ended() {
+		return
+	}
+	m.mu.Lock()
+	r := m.live[s.ID]
+	watched, told := r != nil && r.viewers > 0, tellEnded
+	if r != nil && r.told != "" {
+		told = r.told
+	}
+	m.mu.Unlock()
+	if watched {
+		m.o.EndViewers(s.ID, told)
+	}
+}
+
+// touch writes LastActivity.
+func (m *Manager) touch(ctx context.Context, s *store.Session) error {
+	m.setActivity(s.ID, false)
+	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
+		row.LastActivity = time.Now()
+		return nil
+	})
+	if err != nil {
+		m.setActivity(s.ID, true)
+	}
+	return err
+}
+
+func (m *Manager) setActivity(id string, activity bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.record(id).activity = activity
+}
+
+// NotReady is the error of a session that exists but can't be looked at now.
+type NotReady struct {
+	Word string // "session_starting", "session_ended" or "agent_offline"
+	Text string // for a person
+}
+
+func (e *NotReady) Error() string { return e.Text }
+
+// Target returns a session that a viewer can be connected to now: at its
+// agent, or at its endpoint. Errors: *NotReady, or a *store.Error with
+// NotFound or Unavailable.
+func (m *Manager) Target(ctx context.Context, id string) (*store.Session, error) {
+	s, err := m.o.Store.Session(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case s.Ended(), s.Desired == store.Terminated:
+		return nil, &NotReady{"session_ended", orElse(s.Reason, "this session has ended")}
+	case s.State == store.Pending, s.State == store.Starting:
+		return nil, &NotReady{"session_starting", orElse(s.Reason, "this session is starting")}
+	case s.Endpoint == "" && !m.connected(s.AgentID):
+		return nil, &NotReady{tellOffline, orElse(s.Reason, "the agent of this session is away")}
+	}
+	return s, nil
+}

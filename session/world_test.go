@@ -1,0 +1,368 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is an edge with a store and some agents, in virtual time. The agents'
+// end of the tunnel is played by host; everything else is real.
+type world struct {
+	t        *testing.T
+	store    store.Store
+	o        Options
+	registry *prometheus.Registry
+	m        *Manager
+	end      func() // of Run
+
+	mu         sync.Mutex
+	hosts      map[string]*host
+	generation uint64
+	events     []store.Event
+	cut        []string // "session reason" of every EndViewers
+	removed    []string // agents disconnected
+	probe      func(ctx context.Context, endpoint string) error
+}
+
+// host is the far end of an agent: it runs what it is told to.
+type host struct {
+	agent      *store.Agent
+	generation uint64 // 0: not connected
+	running    map[string]bool
+	starts     int   // start commands taken
+	refuse     error // what a start gets
+	silent     bool  // acks and does nothing
+	slow       time.Duration
+	stuck      bool // never acks
+}
+
+// inWorld runs a test against a fresh world in virtual time.
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openStore(t))
+		w.run()
+		test(t, w)
+		w.end()
+		if err := w.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func newWorld(t *testing.T, s store.Store) *world {
+	w := &world{t: t, store: s, hosts: map[string]*host{}}
+	w.o = Options{
+		Store: s, Coord: recorder{w: w}, Start: w.start, Stop: w.stop,
+		EndViewers:    w.endViewers,
+		ProbeEndpoint: func(ctx context.Context, endpoint string) error { return w.probe(ctx, endpoint) },
+		Disconnect:    w.disconnect,
+	}
+	return w
+}
+
+// run starts an edge on the world's store; the agents do not know it yet.
+func (w *world) run() {
+	w.registry = prometheus.NewRegistry()
+	w.o.Metrics = NewMetrics(w.registry)
+	w.m = New(w.o)
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := w.m.Run(ctx); err != nil {
+			w.t.Errorf("Run: %v", err)
+		}
+	}()
+	w.end = func() { cancel(); <-ended }
+}
+
+// restart ends the edge and starts another on the same store. Agents lose
+// their tunnels and keep what they run.
+func (w *world) restart() {
+	w.end()
+	w.mu.Lock()
+	for _, h := range w.hosts {
+		h.generation = 0
+	}
+	w.mu.Unlock()
+	w.run()
+}
+
+// join adds an agent and connects it.
+func (w *world) join(name string, change ...func(*store.Agent)) *host {
+	w.t.Helper()
+	a := &store.Agent{ID: "agent-" + name, Name: name, KeyHash: []byte(name), Capacity: 10, Weight: 1,
+		Runtimes: []store.Runtime{{Name: "desktop"}}, CreatedAt: time.Now(), LastHeartbeat: time.Now()}
+	for _, c := range change {
+		c(a)
+	}
+	h := &host{agent: a, running: map[string]bool{}}
+	w.mu.Lock()
+	w.hosts[a.ID] = h
+	w.mu.Unlock()
+	w.connect(h)
+	return h
+}
+
+// connect gives the agent a new tunnel on which it says what it runs.
+func (w *world) connect(h *host) {
+	w.t.Helper()
+	a, err := w.store.EnrolAgent(w.t.Context(), h.agent)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.generation++
+	h.generation = w.generation
+	var running []Observed
+	for id := range h.running {
+		running = append(running, Observed{Session: id, State: ObservedRunning})
+	}
+	generation := h.generation
+	w.mu.Unlock()
+	w.m.AgentUp(a, generation, running)
+	synctest.Wait()
+}
+
+// drop ends the agent's tunnel; what it runs stays.
+func (w *world) drop(h *host) {
+	generation := w.detach(h)
+	w.m.AgentDown(h.agent.ID, generation, "the connection broke", false)
+	synctest.Wait()
+}
+
+// leave ends the agent and everything on it.
+func (w *world) leave(h *host) {
+	generation := w.detach(h)
+	w.mu.Lock()
+	h.running = map[string]bool{}
+	w.mu.Unlock()
+	w.m.AgentDown(h.agent.ID, generation, "the host shuts down", true)
+	synctest.Wait()
+}
+
+func (w *world) detach(h *host) (generation uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	generation, h.generation = h.generation, 0
+	return generation
+}
+
+// say reports a session's state on the agent's tunnel, if there is one.
+func (w *world) say(h *host, id string, state ObservedState, reason string) {
+	w.mu.Lock()
+	switch state {
+	case ObservedRunning:
+		h.running[id] = true
+	case ObservedEnded, ObservedFailed:
+		delete(h.running, id)
+	}
+	generation := h.generation
+	w.mu.Unlock()
+	if generation > 0 {
+		w.m.AgentState(h.agent.ID, generation, Observed{id, state, reason})
+	}
+}
+
+func (w *world) start(ctx context.Context, s *store.Session) error {
+	h, err := w.host(ctx, s.AgentID)
+	if err != nil {
+		return err
+	}
+	if h.refuse != nil {
+		return h.refuse
+	}
+	w.mu.Lock()
+	h.starts++
+	w.mu.Unlock()
+	if h.silent {
+		return nil
+	}
+	w.say(h, s.ID, ObservedStarting, "")
+	if h.slow == 0 {
+		w.say(h, s.ID, ObservedRunning, "")
+		return nil
+	}
+	time.AfterFunc(h.slow, func() { w.say(h, s.ID, ObservedRunning, "") })
+	return nil
+}
+
+func (w *world) stop(ctx context.Context, s *store.Session) error {
+	h, err := w.host(ctx, s.AgentID)
+	if err != nil {
+		return err
+	}
+	w.say(h, s.ID, ObservedStopping, "")
+	w.say(h, s.ID, ObservedEnded, "")
+	return nil
+}
+
+func (w *world) host(ctx context.Context, agentID string) (*host, error) {
+	w.mu.Lock()
+	h := w.hosts[agentID]
+	offline := h == nil || h.generation == 0
+	w.mu.Unlock()
+	switch {
+	case offline:
+		return nil, store.Errorf(store.Unavailable, "agent %s is offline", agentID)
+	case h.stuck:
+		<-ctx.Done()
+		return nil, store.Errorf(store.Unavailable, "agent %s did not answer", agentID)
+	}
+	return h, nil
+}
+
+func (w *world) endViewers(id, reason string) {
+	w.mu.Lock()
+	w.cut = append(w.cut, id+" "+reason)
+	w.mu.Unlock()
+	w.m.Viewers(id, 0)
+}
+
+func (w *world) disconnect(agentID string) {
+	w.mu.Lock()
+	w.removed = append(w.removed, agentID)
+	w.mu.Unlock()
+}
+
+// create makes a session and waits until nothing more happens at once.
+func (w *world) create(change ...func(*store.Session)) *store.Session {
+	w.t.Helper()
+	ask := &store.Session{Name: "work", Org: "acme", Owner: "ann"}
+	for _, c := range change {
+		c(ask)
+	}
+	s, err := w.m.Create(w.t.Context(), ask, "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	synctest.Wait()
+	return s
+}
+
+func (w *world) session(id string) *store.Session {
+	w.t.Helper()
+	s, err := w.store.Session(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// want checks a session's state and that its reason contains the words.
+func (w *world) want(id string, state store.State, words string) {
+	w.t.Helper()
+	synctest.Wait()
+	s := w.session(id)
+	if s.State != state || !containsFold(s.Reason, words) || (words == "" && s.Reason != "") {
+		w.t.Fatalf("session is %s (%q) on %q, want %s (%q)", s.State, s.Reason, s.AgentID, state, words)
+	}
+}
+
+func (w *world) runs(h *host) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.running))
+}
+
+// pass lets virtual time pass.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// metric is the value of a gauge or counter with the given label; NaN-free: 0
+// when there is no such label.
+func (w *world) metric(name, label string) (value float64, found bool) {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, metric := range f.GetMetric() {
+			if f.GetName() == name && (label == "" || metric.GetLabel()[0].GetValue() == label) {
+				switch {
+				case metric.Gauge != nil:
+					return metric.GetGauge().GetValue(), true
+				case metric.Counter != nil:
+					return metric.GetCounter().GetValue(), true
+				default:
+					return float64(metric.GetHistogram().GetSampleCount()), true
+				}
+			}
+		}
+	}
+	return 0, false
+}
+
+// checkBooks compares what is counted in memory with the store.
+func (w *world) checkBooks() {
+	w.t.Helper()
+	synctest.Wait()
+	byState, byAgent := map[store.State]int{}, map[string]int{}
+	page, _, err := w.store.Sessions(w.t.Context(), store.SessionFilter{Limit: 1000})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, s := range page {
+		byState[s.State]++
+		if !s.Ended() && s.AgentID != "" {
+			byAgent[s.AgentID]++
+		}
+	}
+	for _, state := range store.States() {
+		if state == store.Terminated || state == store.Failed {
+			continue
+		}
+		if got, _ := w.metric("streamspace_sessions", string(state)); int(got) != byState[state] {
+			w.t.Errorf("streamspace_sessions{%s} is %v, want %d", state, got, byState[state])
+		}
+	}
+	for id := range w.hosts {
+		if got := w.m.Active(id); got != byAgent[id] {
+			w.t.Errorf("Active(%s) is %d, want %d", id, got, byAgent[id])
+		}
+	}
+}
+
+// recorder is the part of a Coord that a Manager uses.
+type recorder struct {
+	store.Coord
+	w *world
+}
+
+func (r recorder) Publish(_ context.Context, e store.Event) {
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	r.w.events = append(r.w.events, e)
+}
+
+// told lists the states that events told of one thing.
+func (w *world) told(id string) (states []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.events {
+		if e.ID == id && (len(states) == 0 || states[len(states)-1] != e.State) {
+			states = append(states, e.State)
+		}
+	}
+	return states
+}
+
+func named(format string, args ...any) func(*store.Session) {
+	return func(s *store.Session) { s.Name = fmt.Sprintf(format, args...) }
+}

@@ -136,9 +136,6 @@ func (m *Manager) AgentDown(agentID string, generation uint64, reason string, fi
 		m.mu.Unlock()
 		return
 	}
-	for id := range l.reports {
-		m.queue.kick(id)
-	}
 	l.up, l.left, l.reports, l.since = false, final || l.removing, nil, time.Now()
 	l.why = "its agent is away: " + reason
 	if final {

@@ -14,7 +14,7 @@ import (
 func TestAFullLife(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		h := w.join("a", func(a *store.Agent) { a.Runtimes = []store.Runtime{{Name: "xfce"}, {Name: "demo"}} })
-		h.slow = 2 * time.Second
+		w.set(h, mood{slow: 2 * time.Second})
 		s := w.create()
 		if s.State != store.Pending || s.AgentID != h.agent.ID || s.Desired != store.Running {
 			t.Errorf("Create returned %+v", s)
@@ -76,13 +76,13 @@ func TestTargetAndStopOfAnUnknownSession(t *testing.T) {
 func TestADesktopThatDoesNotStartFails(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		h := w.join("a")
-		h.slow = 61 * time.Second
+		w.set(h, mood{slow: 61 * time.Second})
 		s := w.create()
 		pass(59 * time.Second)
 		w.want(s.ID, store.Starting, "")
 		pass(time.Second)
 		w.want(s.ID, store.Failed, "did not start within 1m0s")
-		h.slow = 0
+		w.set(h, mood{})
 		pass(20 * time.Second) // it came up too late and is stopped
 		if got := w.runs(h); len(got) != 0 {
 			t.Errorf("the agent still runs %v", got)
@@ -241,4 +241,39 @@ func TestEveryStepIsAllowedByTheTable(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestViewersOfAnUnknownSessionLeaveNothingBehind(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for _, n := range []int{1, 2, 0, 0} {
+			w.m.Viewers("0193f5a2-7c31-7abc-8def-000000000000", n)
+			synctest.Wait()
+		}
+		if len(w.m.live) != 0 {
+			t.Errorf("kept %v", w.m.live)
+		}
+	})
+}
+
+func TestActivityDuringAnOutageIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fuse{Store: openStore(t), left: -1}
+		w := newWorld(t, f)
+		w.run()
+		w.join("a")
+		s := w.create()
+		w.m.Viewers(s.ID, 1)
+		pass(time.Minute)
+		f.mend(1)
+		f.before = true
+		left := time.Now()
+		w.m.Viewers(s.ID, 0)
+		pass(10 * time.Second)
+		f.mend(-1)
+		pass(time.Minute)
+		if got := w.session(s.ID).LastActivity; !got.After(left) {
+			t.Errorf("LastActivity %v, want after %v", got, left)
+		}
+		w.end()
+	})
 }

@@ -63,12 +63,9 @@ func (m *Manager) track(s *store.Session) {
 	if s.State == store.Pending && s.AgentID == "" {
 		m.waiting[s.ID] = true
 	}
-	if s.Ended() {
-		if before.state != "" && before.state != s.State {
-			m.o.Metrics.ended.WithLabelValues(string(s.State)).Inc()
-			m.kickWaiting() // there is room now
-		}
-		m.forgetUnwatched(s.ID)
+	if s.Ended() && before.unended() {
+		m.o.Metrics.ended.WithLabelValues(string(s.State)).Inc()
+		m.kickWaiting() // there is room now
 	}
 }
 

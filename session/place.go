@@ -114,9 +114,6 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 	if err != nil {
 		return nil, nil, err
 	}
-	if used := counts[s.AgentID]; used[s.Runtime] > 0 { // a session is not in its own way
-		used[s.Runtime]--
-	}
 	why := tally{}
 	var candidates []balancer.Candidate
 	var able []*store.Agent
@@ -171,7 +168,7 @@ func (m *Manager) replace(ctx context.Context, s *store.Session) (time.Time, err
 	case agent != nil:
 		return time.Now(), m.assign(ctx, s, agent.ID, "")
 	case why[refused] == 0: // nobody has room
-	case time.Now().Before(r.notBefore):
+	case r.mayMend() && time.Now().Before(r.notBefore):
 		return r.notBefore, nil
 	case m.forgive(s.ID):
 		return time.Now(), nil
@@ -213,6 +210,16 @@ func (m *Manager) refusals(id string) refusals {
 	r := m.record(id).refusals
 	r.by = maps.Clone(r.by)
 	return r
+}
+
+// mayMend tells whether an agent that refused may start the session later.
+func (r refusals) mayMend() bool {
+	for _, hopeless := range r.by {
+		if !hopeless {
+			return true
+		}
+	}
+	return false
 }
 
 // forgive lets the agents that may start the session later be asked again, and

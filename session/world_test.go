@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -40,13 +39,25 @@ type world struct {
 // host is the far end of an agent: it runs what it is told to.
 type host struct {
 	agent      *store.Agent
-	generation uint64 // 0: not connected
-	running    map[string]bool
-	starts     int   // start commands taken
-	refuse     error // what a start gets
-	silent     bool  // acks and does nothing
-	slow       time.Duration
-	stuck      bool // never acks
+	generation uint64                   // 0: not connected
+	running    map[string]ObservedState // starting or running
+	starts     int                      // start commands taken
+	mood       mood
+}
+
+// mood is how a host treats its commands.
+type mood struct {
+	refuse error         // what a start gets
+	silent bool          // acks a start and does nothing
+	slow   time.Duration // from a start to the running desktop
+	stuck  bool          // never acks
+}
+
+// set changes the host's mood.
+func (w *world) set(h *host, m mood) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h.mood = m
 }
 
 // inWorld runs a test against a fresh world in virtual time.
@@ -109,7 +120,7 @@ func (w *world) join(name string, change ...func(*store.Agent)) *host {
 	for _, c := range change {
 		c(a)
 	}
-	h := &host{agent: a, running: map[string]bool{}}
+	h := &host{agent: a, running: map[string]ObservedState{}}
 	w.mu.Lock()
 	w.hosts[a.ID] = h
 	w.mu.Unlock()
@@ -128,8 +139,8 @@ func (w *world) connect(h *host) {
 	w.generation++
 	h.generation = w.generation
 	var running []Observed
-	for id := range h.running {
-		running = append(running, Observed{Session: id, State: ObservedRunning})
+	for id, state := range h.running {
+		running = append(running, Observed{Session: id, State: state})
 	}
 	generation := h.generation
 	w.mu.Unlock()
@@ -148,7 +159,7 @@ func (w *world) drop(h *host) {
 func (w *world) leave(h *host) {
 	generation := w.detach(h)
 	w.mu.Lock()
-	h.running = map[string]bool{}
+	h.running = map[string]ObservedState{}
 	w.mu.Unlock()
 	w.m.AgentDown(h.agent.ID, generation, "the host shuts down", true)
 	synctest.Wait()
@@ -165,8 +176,8 @@ func (w *world) detach(h *host) (generation uint64) {
 func (w *world) say(h *host, id string, state ObservedState, reason string) {
 	w.mu.Lock()
 	switch state {
-	case ObservedRunning:
-		h.running[id] = true
+	case ObservedStarting, ObservedRunning:
+		h.running[id] = state
 	case ObservedEnded, ObservedFailed:
 		delete(h.running, id)
 	}
@@ -178,30 +189,42 @@ func (w *world) say(h *host, id string, state ObservedState, reason string) {
 }
 
 func (w *world) start(ctx context.Context, s *store.Session) error {
-	h, err := w.host(ctx, s.AgentID)
+	h, mood, err := w.host(ctx, s.AgentID)
 	if err != nil {
 		return err
 	}
-	if h.refuse != nil {
-		return h.refuse
+	if mood.refuse != nil {
+		return mood.refuse
 	}
 	w.mu.Lock()
+	_, known := h.running[s.ID]
+	full := len(h.running) >= h.agent.Capacity
 	h.starts++
 	w.mu.Unlock()
-	if h.silent {
+	switch {
+	case known, mood.silent:
 		return nil
+	case full:
+		return store.Errorf(store.NoAgent, "agent %s is full", s.AgentID)
 	}
 	w.say(h, s.ID, ObservedStarting, "")
-	if h.slow == 0 {
+	if mood.slow == 0 {
 		w.say(h, s.ID, ObservedRunning, "")
 		return nil
 	}
-	time.AfterFunc(h.slow, func() { w.say(h, s.ID, ObservedRunning, "") })
+	time.AfterFunc(mood.slow, func() {
+		w.mu.Lock()
+		_, still := h.running[s.ID]
+		w.mu.Unlock()
+		if still {
+			w.say(h, s.ID, ObservedRunning, "")
+		}
+	})
 	return nil
 }
 
 func (w *world) stop(ctx context.Context, s *store.Session) error {
-	h, err := w.host(ctx, s.AgentID)
+	h, _, err := w.host(ctx, s.AgentID)
 	if err != nil {
 		return err
 	}
@@ -210,19 +233,20 @@ func (w *world) stop(ctx context.Context, s *store.Session) error {
 	return nil
 }
 
-func (w *world) host(ctx context.Context, agentID string) (*host, error) {
+func (w *world) host(ctx context.Context, agentID string) (*host, mood, error) {
 	w.mu.Lock()
 	h := w.hosts[agentID]
-	offline := h == nil || h.generation == 0
-	w.mu.Unlock()
-	switch {
-	case offline:
-		return nil, store.Errorf(store.Unavailable, "agent %s is offline", agentID)
-	case h.stuck:
-		<-ctx.Done()
-		return nil, store.Errorf(store.Unavailable, "agent %s did not answer", agentID)
+	if h == nil || h.generation == 0 {
+		w.mu.Unlock()
+		return nil, mood{}, store.Errorf(store.Unavailable, "agent %s is offline", agentID)
 	}
-	return h, nil
+	now := h.mood
+	w.mu.Unlock()
+	if now.stuck {
+		<-ctx.Done()
+		return nil, mood{}, store.Errorf(store.Unavailable, "agent %s did not answer", agentID)
+	}
+	return h, now, nil
 }
 
 func (w *world) endViewers(id, reason string) {
@@ -363,6 +387,11 @@ func (w *world) told(id string) (states []string) {
 	return states
 }
 
-func named(format string, args ...any) func(*store.Session) {
-	return func(s *store.Session) { s.Name = fmt.Sprintf(format, args...) }
+func (w *world) all() []*store.Session {
+	w.t.Helper()
+	page, _, err := w.store.Sessions(w.t.Context(), store.SessionFilter{Limit: 1000})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return page
 }

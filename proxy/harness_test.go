@@ -289,6 +289,7 @@ func (v *rawViewer) closed() (code uint16, text string) {
 		if _, err := io.Copy(io.Discard, v.r); err != nil {
 			v.t.Fatalf("after the close frame: %v", err)
 		}
+		v.Close()
 		return code, text
 	}
 }

@@ -304,10 +304,6 @@ func TestRelayEndsWhenViewerLeaves(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				server := startVNC(t, echo)
 				e := startEdge(t, Options{}, server.addr, options...)
-				settle := func() (goroutines, files int) {
-					eventually(t, "no connection is open", func() bool { return server.open.Load() == 0 && e.Active() == 0 })
-					return runtime.NumGoroutine(), openFiles(t)
-				}
 				visit := func() {
 					v := e.viewRaw()
 					v.exchangeGreetings()
@@ -316,15 +312,16 @@ func TestRelayEndsWhenViewerLeaves(t *testing.T) {
 					leave(v)
 					v.Close()
 				}
+				gone := func() bool {
+					return server.open.Load() == 0 && e.Active() == 0 && streamGoroutines() == 0
+				}
 				visit()
-				goroutines, files := settle()
+				eventually(t, "the first stream is gone", gone)
+				files := openFiles(t)
 				for range 20 {
 					visit()
 				}
-				eventually(t, "goroutines and files are as before", func() bool {
-					g, f := settle()
-					return g <= goroutines && f <= files
-				})
+				eventually(t, "all streams are gone", func() bool { return gone() && openFiles(t) <= files })
 				for _, line := range e.ends(21) {
 					if by := line["by"]; by != "viewer" || line["phase"] != "relay" {
 						t.Errorf("%v", line)
@@ -336,6 +333,11 @@ func TestRelayEndsWhenViewerLeaves(t *testing.T) {
 			})
 		}
 	})
+}
+
+func streamGoroutines() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "proxy.(*stream)")
 }
 
 func openFiles(t *testing.T) int {

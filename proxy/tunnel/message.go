@@ -1,3 +1,6 @@
+// Package tunnel is the wire between an edge and an agent: Hub is the edge's
+// end, Client the agent's. A tunnel is one control channel and the stream
+// connections that belong to its generation.
 package tunnel
 
 import "time"
@@ -7,7 +10,7 @@ import "time"
 //
 //	agent                          edge
 //	  | -- hello ------------------> |   within HelloTimeout of the 101
-//	  | <----------------- welcome - |   or a close with a coded reason
+//	  | <----------------- welcome - |   or refused
 //	  | -- beat -------------------> |   every Welcome.Beat, answered by
 //	  | <-------------------- beat - |   the same sequence number
 //	  | <----------------- command - |
@@ -15,6 +18,7 @@ import "time"
 //	  | -- state ------------------> |   a session changed; also all of them in hello
 //	  | <----------------- streams - |   open this many more stream connections
 //	  | -- bye --------------------> |   the agent leaves; Final when its sessions have ended
+//	  | <----------------- refused - |   why the edge closes; the status of the close says the same
 //
 // A stream connection is an HTTP/1.1 request with "Upgrade: streamspace-stream"
 // to the same path. After its 101 both sides speak the frames of open.go, and
@@ -40,6 +44,7 @@ const (
 const (
 	MaxMessage   = 1 << 20          // bytes of one control message; 10,000 sessions in a hello fit
 	HelloTimeout = 10 * time.Second // from the 101 to the hello
+	MaxSpares    = 256              // idle stream connections of one tunnel
 )
 
 // Envelope is one control message: exactly one field is set.
@@ -52,6 +57,7 @@ type Envelope struct {
 	State   *Report  `json:"state,omitempty"`
 	Streams *Streams `json:"streams,omitempty"`
 	Bye     *Bye     `json:"bye,omitempty"`
+	Refused *Error   `json:"refused,omitempty"`
 }
 
 // Hello is what an agent says of itself at each connect.
@@ -83,7 +89,8 @@ type Welcome struct {
 
 // Beat is sent by the agent every Welcome.Beat and returned by the edge.
 type Beat struct {
-	Seq uint64 `json:"seq"`
+	Seq     uint64 `json:"seq"`
+	Streams int    `json:"streams"` // that run now between this edge and the agent, of any generation
 }
 
 // Action is what a command asks for.

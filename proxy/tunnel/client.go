@@ -1,0 +1,212 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	stableAfter       = time.Minute // a tunnel that lasted this long starts the backoff anew
+	supersededBackoff = time.Minute // two agents with one identity: don't throw each other out all day
+)
+
+// ClientOptions configure a Client.
+type ClientOptions struct {
+	Edge     string      // https://HOST[:PORT], or http:// for an edge that has TLS off
+	Token    string      // the join token
+	AgentKey string      // the secret that pins the agent's id to its host
+	TLS      *tls.Config // nil: the system's roots. Not used with http://
+	Log      *zap.Logger // nil: none
+
+	// Hello is read anew at each connect. Its AgentID never changes.
+	Hello func() Hello
+	// Command takes a command; its error becomes the ack. Commands for one
+	// session come one after another, for several at once.
+	Command func(ctx context.Context, c Command) error
+	// Open connects to the session's VNC server, within openLimit; the client
+	// closes what it returns. Half-close is passed on to a connection that has
+	// CloseWrite; one that has not is closed when the viewer goes.
+	Open func(ctx context.Context, o OpenRequest) (net.Conn, error)
+}
+
+// Client is an agent's end of the tunnel to one edge. Safe for concurrent use.
+type Client struct {
+	o        ClientOptions
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	reports  *reportQueue
+	commands *commandQueue
+	relay    *relay
+	active   atomic.Int64   // streams that run
+	tasks    sync.WaitGroup // commands, spares and streams; Run waits for them
+
+	mu      sync.Mutex
+	link    *link           // nil while there is no tunnel
+	leaving context.Context // ended by Leave
+	leave   context.CancelFunc
+}
+
+// NewClient makes a client; Run connects it. Report may be called before Run.
+func NewClient(o ClientOptions) *Client {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	network := &net.Dialer{Timeout: dialTimeout}
+	c := &Client{
+		o:       o,
+		dial:    network.DialContext,
+		reports: newReportQueue(),
+		relay:   newRelay(),
+	}
+	c.commands = newCommandQueue(o.Command, &c.tasks)
+	c.leaving, c.leave = context.WithCancel(context.Background())
+	return c
+}
+
+// Run keeps a tunnel to the edge until ctx ends or Leave is called, and then
+// ends every stream and waits for all that it started. It returns nil after
+// Leave, ctx's error, or the edge's *Error when the very first connect is
+// refused for a reason that only an operator can mend. Such a refusal later on
+// is logged and tried again, so that an operator's slip ends no sessions. Run
+// is called once.
+func (c *Client) Run(ctx context.Context) error {
+	edge, err := newDialer(c.o, c.dial)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer c.tasks.Wait()
+	defer cancel()
+	connecting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(c.leaving, stop)()
+
+	var retry backoff
+	welcomed := false
+	for {
+		began := time.Now()
+		link, err := c.connect(connecting, edge)
+		if err == nil {
+			welcomed = true
+			err = link.serve(ctx)
+		}
+		switch {
+		case c.leaving.Err() != nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !welcomed && isFatal(err):
+			return err
+		}
+		if time.Since(began) >= stableAfter {
+			retry.reset()
+		}
+		wait := c.waitAfter(err, &retry)
+		c.o.Log.Warn("no tunnel to the edge; trying again", zap.String("edge", c.o.Edge), zap.Duration("in", wait), zap.Error(err))
+		if !pause(connecting, wait) {
+			return ctx.Err() // nil after Leave
+		}
+	}
+}
+
+// isFatal tells the refusals that trying again can't mend.
+func isFatal(err error) bool {
+	switch codeOf(err) {
+	case CodeBadRequest, CodeUnauthorized, CodeAgentIDTaken, CodeAgentRemoved:
+		return true
+	}
+	return false
+}
+
+func codeOf(err error) Code {
+	var coded *Error
+	if errors.As(err, &coded) {
+		return coded.Code
+	}
+	return ""
+}
+
+func (c *Client) waitAfter(err error, retry *backoff) time.Duration {
+	switch {
+	case codeOf(err) == CodeSuperseded:
+		c.o.Log.Error("another agent runs with this agent's identity; stop one of them, or give it a data folder of its own")
+		return longest(supersededBackoff)
+	case isFatal(err):
+		return longest(lastBackoff)
+	default:
+		return retry.next()
+	}
+}
+
+// connect makes a control channel up to its welcome.
+func (c *Client) connect(ctx context.Context, edge *dialer) (*link, error) {
+	told := c.reports.mark()
+	hello := c.o.Hello()
+	ws, err := edge.control(ctx, hello.AgentID)
+	if err != nil {
+		return nil, err
+	}
+	channel := newChannel(ws)
+	defer context.AfterFunc(ctx, channel.abort)()
+	welcome, err := greet(channel, hello)
+	if err != nil {
+		channel.refuse(err)
+		return nil, err
+	}
+	c.reports.forget(told, hello.Sessions)
+	c.o.Log.Info("tunnel up", zap.String("edge", c.o.Edge), zap.String("node", welcome.Node), zap.Uint64("generation", welcome.Generation))
+	return newLink(c, edge, channel, hello.AgentID, welcome), nil
+}
+
+func greet(c *channel, hello Hello) (Welcome, error) {
+	if err := c.transmit(Envelope{Hello: &hello}); err != nil {
+		return Welcome{}, err
+	}
+	// The edge may ask its database before it answers, within admitTimeout.
+	ctx, cancel := context.WithTimeout(c.read, admitTimeout+dialTimeout)
+	defer cancel()
+	message, err := c.receive(ctx)
+	if err != nil {
+		return Welcome{}, err
+	}
+	if w := message.Welcome; w != nil && w.Beat > 0 && w.StreamToken != "" {
+		return *w, nil
+	}
+	return Welcome{}, Errorf(CodeBadRequest, "the edge's first control message is not a welcome")
+}
+
+// Report queues the state of a session for the edge. Reports are sent in
+// order; of those that wait, the newest of a session takes the place of the
+// older, so the queue is never longer than there are sessions.
+func (c *Client) Report(r Report) { c.reports.put(r) }
+
+// Leave says b to the edge after all queued reports, waits until the edge has
+// taken it, and makes Run return. Without a tunnel, or when ctx ends first,
+// there is an error and Run returns all the same.
+func (c *Client) Leave(ctx context.Context, b Bye) error {
+	c.mu.Lock()
+	c.leave()
+	link := c.link
+	c.mu.Unlock()
+	if link == nil {
+		return Errorf(CodeUnavailable, "there is no tunnel to %s at the moment", c.o.Edge)
+	}
+	return link.sayBye(ctx, b)
+}
+
+// setLink fails when the client is leaving: nobody would end l.
+func (c *Client) setLink(l *link) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l != nil && c.leaving.Err() != nil {
+		return false
+	}
+	c.link = l
+	return true
+}

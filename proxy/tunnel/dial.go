@@ -1,0 +1,167 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	dialTimeout    = 10 * time.Second // TCP, TLS and the upgrade
+	maxRefusalBody = 4096             // bytes of a refusal's body; the WebSocket client keeps 1024 of them
+)
+
+// dialer makes an agent's connections to one edge.
+type dialer struct {
+	url     url.URL // of ConnectPath
+	address string  // host:port
+	tls     *tls.Config
+	header  http.Header // the control connection's
+	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func newDialer(o ClientOptions, dial func(context.Context, string, string) (net.Conn, error)) (*dialer, error) {
+	edge, err := url.Parse(o.Edge)
+	if err != nil || edge.Host == "" || edge.Path != "" && edge.Path != "/" || edge.Scheme != "https" && edge.Scheme != "http" || edge.User != nil || edge.RawQuery != "" {
+		return nil, Errorf(CodeBadRequest, "the edge's address is %q, want https://HOST or https://HOST:PORT", o.Edge)
+	}
+	d := &dialer{url: url.URL{Scheme: edge.Scheme, Host: edge.Host, Path: ConnectPath}, address: edge.Host, dial: dial}
+	if edge.Port() == "" {
+		port := "443"
+		if edge.Scheme == "http" {
+			port = "80"
+		}
+		d.address = net.JoinHostPort(edge.Hostname(), port)
+	}
+	if edge.Scheme == "https" {
+		d.tls = o.TLS.Clone()
+		if d.tls == nil {
+			d.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		if d.tls.ServerName == "" {
+			d.tls.ServerName = edge.Hostname()
+		}
+		d.tls.NextProtos = []string{"http/1.1"} // upgrades don't exist in HTTP/2
+		if d.tls.ClientSessionCache == nil {
+			d.tls.ClientSessionCache = tls.NewLRUClientSessionCache(16) // spares resume the session: no certificate to check anew
+		}
+	}
+	d.header = http.Header{}
+	d.header.Set("Authorization", "Bearer "+o.Token)
+	d.header.Set(HeaderAgentKey, o.AgentKey)
+	return d, nil
+}
+
+// connect makes a TCP connection with keep-alive, and TLS on it where the edge
+// has TLS.
+func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
+	plain, err := d.dial(ctx, "tcp", d.address)
+	if err != nil {
+		return nil, err
+	}
+	setKeepAlive(plain)
+	if d.tls == nil {
+		return plain, nil
+	}
+	secure := tls.Client(plain, d.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// control opens a control channel. An *Error is the edge's refusal.
+func (d *dialer) control(ctx context.Context, agentID string) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	connect := func(ctx context.Context, _, _ string) (net.Conn, error) { return d.connect(ctx) }
+	header := d.header.Clone()
+	header.Set(HeaderAgentID, agentID)
+	ws, answer, err := websocket.Dial(ctx, d.url.String(), &websocket.DialOptions{
+		HTTPClient: &http.Client{
+			Transport: &http.Transport{DialContext: connect, DialTLSContext: connect, DisableKeepAlives: true},
+			// Credentials go to the edge that the operator named and nowhere else.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		HTTPHeader:   header,
+		Subprotocols: []string{ControlProtocol},
+	})
+	if err != nil {
+		if answer != nil && answer.StatusCode != http.StatusSwitchingProtocols {
+			return nil, refusedBy(answer)
+		}
+		return nil, err
+	}
+	if ws.Subprotocol() != ControlProtocol {
+		_ = ws.CloseNow()
+		return nil, fmt.Errorf("%s does not speak %s; is it a streamspace edge?", d.url.Host, ControlProtocol)
+	}
+	return ws, nil
+}
+
+// stream opens a stream connection with what was read ahead from it in reader.
+// An *Error is the edge's refusal.
+func (d *dialer) stream(ctx context.Context, agentID, token string) (conn net.Conn, reader *bufio.Reader, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err = d.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := interruptAtEnd(ctx, conn)
+	defer func() {
+		if !stop() && err == nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil {
+			err = conn.SetDeadline(time.Time{})
+		}
+		if err != nil {
+			_ = conn.Close()
+		}
+	}()
+	request := http.Request{Method: http.MethodGet, URL: &d.url, Host: d.url.Host, Header: http.Header{}}
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", StreamProtocol)
+	request.Header.Set(HeaderAgentID, agentID)
+	request.Header.Set(HeaderStream, token)
+	if err := request.Write(conn); err != nil {
+		return nil, nil, err
+	}
+	reader = bufio.NewReaderSize(conn, frameHeader+maxPayload)
+	answer, err := http.ReadResponse(reader, &request)
+	if err != nil {
+		return nil, nil, err
+	}
+	if answer.StatusCode != http.StatusSwitchingProtocols || answer.Header.Get("Upgrade") != StreamProtocol {
+		return nil, nil, errors.Join(refusedBy(answer), answer.Body.Close())
+	}
+	return conn, reader, nil
+}
+
+// refusedBy reads why the edge, or whatever answers at its address, refused.
+func refusedBy(answer *http.Response) error {
+	if answer.StatusCode >= 300 && answer.StatusCode < 400 {
+		return fmt.Errorf("the edge answers with a redirect to %s; give that address as the edge's", answer.Header.Get("Location"))
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxRefusalBody))
+	if err != nil {
+		return fmt.Errorf("the edge answers %s: %w", answer.Status, err)
+	}
+	var refusal Error
+	if json.Unmarshal(body, &refusal) == nil && refusal.Code != "" {
+		return &refusal
+	}
+	return fmt.Errorf("the edge answers %s; is there a streamspace edge at this address?", answer.Status)
+}

@@ -1,0 +1,323 @@
+package tunnel
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	openLimit   = 10 * time.Second // connecting to a VNC server
+	dialsAtOnce = 32               // stream connections of one tunnel being made
+	shortLived  = time.Second      // a spare that the edge closed this soon is not replaced at once
+)
+
+// link is one generation of the tunnel, at the agent.
+type link struct {
+	client  *Client
+	edge    *dialer
+	channel *channel
+	agentID string
+	welcome Welcome
+	log     *zap.Logger
+	bye     chan Bye        // has room for one
+	dials   chan struct{}   // a slot for each dial at once
+	run     context.Context // Run's: streams live as long
+
+	mu      sync.Mutex
+	closed  bool
+	idle    map[net.Conn]struct{} // spares
+	dialing int                   // spares in the making
+}
+
+func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome Welcome) *link {
+	welcome.Spares = min(max(welcome.Spares, 1), MaxSpares)
+	return &link{
+		client: c, edge: edge, channel: channel, agentID: agentID, welcome: welcome,
+		log:   c.o.Log.With(zap.String("edge", c.o.Edge), zap.Uint64("generation", welcome.Generation)),
+		bye:   make(chan Bye, 1),
+		dials: make(chan struct{}, dialsAtOnce),
+		idle:  make(map[net.Conn]struct{}),
+	}
+}
+
+// serve runs the tunnel until it ends and returns why. Streams run on.
+func (l *link) serve(ctx context.Context) error {
+	l.run = ctx
+	if !l.client.setLink(l) {
+		l.channel.refuse(errLeft)
+		return errLeft
+	}
+	defer l.client.setLink(nil)
+	defer context.AfterFunc(ctx, func() { l.channel.end(errLeft) })()
+	defer context.AfterFunc(l.channel.ctx, l.closeIdle)()
+	began := time.Now()
+	var workers sync.WaitGroup
+	workers.Go(l.sendBeats)
+	workers.Go(l.sendReports)
+	l.refill()
+	l.channel.run(l.welcome.Beat, l.handle)
+	workers.Wait()
+	why := context.Cause(l.channel.ctx)
+	l.log.Info("tunnel down", zap.String("reason", why.Error()), zap.Duration("lasted", time.Since(began)))
+	return why
+}
+
+func (l *link) sendBeats() {
+	ticker := time.NewTicker(l.welcome.Beat)
+	defer ticker.Stop()
+	for seq := uint64(1); ; seq++ {
+		// The first goes at once, so that the edge learns of the streams that run on.
+		if l.channel.send(l.channel.ctx, Envelope{Beat: &Beat{Seq: seq, Streams: int(l.client.active.Load())}}) != nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-l.channel.ctx.Done():
+			return
+		}
+	}
+}
+
+// sendReports sends what is queued, and the bye after all of it.
+func (l *link) sendReports() {
+	reports := l.client.reports
+	var bye *Bye
+	for {
+		for r, ok := reports.pop(); ok; r, ok = reports.pop() {
+			if l.channel.send(l.channel.ctx, Envelope{State: &r.Report}) != nil {
+				reports.putBack(r)
+				return
+			}
+		}
+		if bye != nil {
+			_ = l.channel.send(l.channel.ctx, Envelope{Bye: bye}) // fails only with the channel, which sayBye sees
+			return
+		}
+		select {
+		case <-reports.ready:
+		case b := <-l.bye:
+			bye = &b
+		case <-l.channel.ctx.Done():
+			return
+		}
+	}
+}
+
+// sayBye waits until the edge has closed the channel, which is its answer.
+func (l *link) sayBye(ctx context.Context, b Bye) error {
+	select {
+	case l.bye <- b:
+	default: // said already
+	}
+	select {
+	case <-l.channel.ctx.Done():
+	case <-ctx.Done():
+		l.channel.end(errLeft)
+		return context.Cause(ctx)
+	}
+	if why := context.Cause(l.channel.ctx); !errors.Is(why, errLeft) {
+		return why
+	}
+	return nil
+}
+
+func (l *link) handle(m Envelope) error {
+	switch {
+	case m.Beat != nil:
+		return nil
+	case m.Streams != nil:
+		l.more(m.Streams.More)
+		return nil
+	case m.Command != nil:
+		id := m.Command.ID
+		ack := func(err error) {
+			// Fails only when the tunnel has ended: the edge then has told its
+			// caller that the agent is offline.
+			_ = l.channel.send(l.channel.ctx, Envelope{Ack: &Ack{ID: id, Error: codedError(err)}})
+		}
+		if err := l.client.commands.add(l.run, *m.Command, ack); err != nil {
+			ack(err)
+		}
+		return nil
+	default:
+		return Errorf(CodeBadRequest, "a control message that only an agent sends")
+	}
+}
+
+// refill keeps as many spares as the edge wants.
+func (l *link) refill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.start(l.welcome.Spares - len(l.idle) - l.dialing)
+}
+
+// more makes n further spares.
+func (l *link) more(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.start(n)
+}
+
+// start is called with mu held.
+func (l *link) start(n int) {
+	n = min(n, MaxSpares-len(l.idle)-l.dialing)
+	if l.closed {
+		return
+	}
+	for range n {
+		l.dialing++
+		l.client.tasks.Go(l.spare)
+	}
+}
+
+func (l *link) closeIdle() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for conn := range l.idle {
+		_ = conn.Close()
+	}
+}
+
+// spare makes one stream connection and serves it to its end.
+func (l *link) spare() {
+	var retry backoff
+	for {
+		conn, reader, err := l.dialSpare()
+		if l.settled(conn, err) {
+			if err == nil {
+				l.serveSpare(conn, reader)
+			}
+			return
+		}
+		wait := retry.next()
+		l.log.Warn("no stream connection to the edge; trying again", zap.Duration("in", wait), zap.Error(err))
+		pause(l.channel.ctx, wait)
+	}
+}
+
+func (l *link) dialSpare() (net.Conn, *bufio.Reader, error) {
+	select {
+	case l.dials <- struct{}{}:
+	case <-l.channel.ctx.Done():
+		return nil, nil, context.Cause(l.channel.ctx)
+	}
+	defer func() { <-l.dials }()
+	return l.edge.stream(l.channel.ctx, l.agentID, l.welcome.StreamToken)
+}
+
+// settled counts the result of a dial; false: it must be tried again.
+func (l *link) settled(conn net.Conn, err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	enough := len(l.idle)+l.dialing > l.welcome.Spares
+	if err != nil && !l.closed && !enough {
+		return false
+	}
+	l.dialing--
+	if err == nil {
+		l.idle[conn] = struct{}{}
+		if l.closed {
+			_ = conn.Close() // and the first read ends it
+		}
+	}
+	return true
+}
+
+// taken ends conn's time as a spare and has it replaced.
+func (l *link) taken(conn net.Conn) {
+	l.mu.Lock()
+	delete(l.idle, conn)
+	l.mu.Unlock()
+	l.refill()
+}
+
+// returned makes conn a spare again; false: the tunnel has ended.
+func (l *link) returned(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.idle[conn] = struct{}{}
+	}
+	return !l.closed
+}
+
+// serveSpare answers the edge's frames until one turns the connection into a
+// stream, and then carries that.
+func (l *link) serveSpare(conn net.Conn, reader *bufio.Reader) {
+	defer func() { _ = conn.Close() }()
+	since := time.Now()
+	for {
+		kind, payload, err := readFrame(reader)
+		switch {
+		case err != nil:
+		case kind == frameEcho:
+			err = writeWithin(conn, writeTimeout, appendFrame(nil, frameEchoAnswer, payload))
+		case kind == frameOpen:
+			l.taken(conn)
+			if !l.serveOpen(conn, reader, payload) || !l.returned(conn) {
+				return
+			}
+		default:
+			err = Errorf(CodeBadRequest, "a frame of type %d, which only an agent sends", kind)
+		}
+		if err != nil {
+			l.log.Debug("a spare stream connection ended", zap.Error(err))
+			if time.Since(since) < shortLived {
+				pause(l.channel.ctx, longest(shortLived))
+			}
+			l.taken(conn)
+			return
+		}
+	}
+}
+
+// serveOpen reports whether the connection is idle again: the edge was told
+// that the session can't be reached.
+func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (idle bool) {
+	o, err := parseOpen(payload)
+	if err == nil && reader.Buffered() > 0 {
+		err = Errorf(CodeBadRequest, "bytes behind an open frame")
+	}
+	if err != nil {
+		l.log.Warn("the edge broke the protocol on a stream connection", zap.Error(err))
+		return false
+	}
+	log := l.log.With(zap.String("session", o.Session), zap.String("stream", o.Stream))
+	ctx, cancel := context.WithTimeout(l.run, openLimit)
+	server, err := l.client.o.Open(ctx, o)
+	cancel()
+	answer, encoding := openAnswerFrame(codedError(err))
+	if encoding == nil {
+		encoding = writeWithin(conn, writeTimeout, answer)
+	}
+	switch {
+	case err != nil:
+		log.Info("stream refused", zap.Error(err))
+		return encoding == nil
+	case encoding != nil:
+		log.Info("stream given up: the edge is gone", zap.Error(encoding))
+		_ = server.Close()
+		return false
+	}
+	l.client.active.Add(1)
+	defer l.client.active.Add(-1)
+	l.client.relay.run(l.run, conn, server, log)
+	return false
+}
+
+func writeWithin(conn net.Conn, limit time.Duration, b []byte) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	if _, err := conn.Write(b); err != nil {
+		return err
+	}
+	return conn.SetWriteDeadline(time.Time{})
+}

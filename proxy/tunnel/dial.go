@@ -110,44 +110,45 @@ func (d *dialer) control(ctx context.Context, agentID string) (*websocket.Conn, 
 	return ws, nil
 }
 
-// stream opens a stream connection with what was read ahead from it in reader.
+// stream opens a stream connection; what was read ahead from it is in reader.
 // An *Error is the edge's refusal.
-func (d *dialer) stream(ctx context.Context, agentID, token string) (conn net.Conn, reader *bufio.Reader, err error) {
+func (d *dialer) stream(ctx context.Context, agentID, token string) (net.Conn, *bufio.Reader, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err = d.connect(ctx)
+	conn, err := d.connect(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := interruptAtEnd(ctx, conn)
-	defer func() {
-		if !stop() && err == nil {
-			err = context.Cause(ctx)
-		}
-		if err == nil {
-			err = conn.SetDeadline(time.Time{})
-		}
-		if err != nil {
-			_ = conn.Close()
-		}
-	}()
+	reader, err := d.upgrade(conn, agentID, token)
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return conn, reader, nil
+}
+
+func (d *dialer) upgrade(conn net.Conn, agentID, token string) (*bufio.Reader, error) {
 	request := http.Request{Method: http.MethodGet, URL: &d.url, Host: d.url.Host, Header: http.Header{}}
 	request.Header.Set("Connection", "Upgrade")
 	request.Header.Set("Upgrade", StreamProtocol)
 	request.Header.Set(HeaderAgentID, agentID)
 	request.Header.Set(HeaderStream, token)
 	if err := request.Write(conn); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	reader = bufio.NewReaderSize(conn, frameHeader+maxPayload)
+	reader := bufio.NewReaderSize(conn, frameHeader+maxPayload)
 	answer, err := http.ReadResponse(reader, &request)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if answer.StatusCode != http.StatusSwitchingProtocols || answer.Header.Get("Upgrade") != StreamProtocol {
-		return nil, nil, errors.Join(refusedBy(answer), answer.Body.Close())
+		return nil, errors.Join(refusedBy(answer), answer.Body.Close())
 	}
-	return conn, reader, nil
+	return reader, nil
 }
 
 // refusedBy reads why the edge, or whatever answers at its address, refused.

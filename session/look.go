@@ -165,10 +165,18 @@ func (m *Manager) start(ctx context.Context, s *store.Session) (time.Time, error
 	m.o.Log.Warn("an agent did not start a session", zap.String("session", s.ID), zap.String("agent", s.AgentID), zap.Error(err))
 	code := store.CodeOf(err)
 	if code == store.Invalid {
-		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: err.Error(), viewers: tellEnded})
+		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: words(err), viewers: tellEnded})
 	}
-	m.noteRefusal(s, err.Error(), code == store.Conflict)
-	return time.Now(), m.become(ctx, s, step{to: store.Pending, reason: err.Error()})
+	m.noteRefusal(s, words(err), code == store.Conflict)
+	return time.Now(), m.become(ctx, s, step{to: store.Pending, reason: words(err)})
+}
+
+// words is what of an error a session's owner is told; the cause is for the log.
+func words(err error) string {
+	if e, ok := errors.AsType[*store.Error](err); ok {
+		return e.Text
+	}
+	return err.Error()
 }
 
 // assume notes that the agent has the session before it says so itself, or
@@ -214,7 +222,7 @@ func (m *Manager) probe(ctx context.Context, s *store.Session) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	default:
-		return m.become(ctx, s, step{to: store.Failed, reason: err.Error(), viewers: tellEnded})
+		return m.become(ctx, s, step{to: store.Failed, reason: words(err), viewers: tellEnded})
 	}
 }
 

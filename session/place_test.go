@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -222,13 +223,16 @@ func TestASessionThatNobodyStartsFailsWithTheReason(t *testing.T) {
 		t.Run(string(code), func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				h := w.join("a")
-				w.set(h, mood{refuse: store.Errorf(code, "Xtigervnc is not installed")})
+				w.set(h, mood{refuse: &store.Error{Code: code, Text: "Xtigervnc is not installed", Cause: errors.New("exec: /usr/bin: secret")}})
 				s := w.create()
 				if within > 0 {
 					w.want(s.ID, store.Pending, "Xtigervnc is not installed")
 				}
 				pass(within)
 				w.want(s.ID, store.Failed, "Xtigervnc is not installed")
+				if reason := w.session(s.ID).Reason; containsFold(reason, "secret") {
+					t.Errorf("the owner is told the cause: %q", reason)
+				}
 				w.checkBooks()
 			})
 		})

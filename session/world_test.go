@@ -308,8 +308,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// metric is the value of a gauge or counter with the given label; NaN-free: 0
-// when there is no such label.
+// metric is the value of a gauge or counter, or a histogram's count; label is
+// the value of its only label, or empty.
 func (w *world) metric(name, label string) (value float64, found bool) {
 	w.t.Helper()
 	families, err := w.registry.Gather()

@@ -46,10 +46,11 @@ type Client struct {
 	active   atomic.Int64   // streams that run
 	tasks    sync.WaitGroup // commands, spares and streams; Run waits for them
 
-	mu      sync.Mutex
-	link    *link           // nil while there is no tunnel
-	leaving context.Context // ended by Leave
-	leave   context.CancelFunc
+	leaving  context.Context // ended by Leave
+	leave    context.CancelFunc
+	bye      chan Bye      // has room for one; the link takes it
+	done     chan struct{} // closed when Run returns
+	farewell error         // Leave's result; written before done is closed
 }
 
 // NewClient makes a client; Run connects it. Report may be called before Run.
@@ -63,6 +64,8 @@ func NewClient(o ClientOptions) *Client {
 		dial:    network.DialContext,
 		reports: newReportQueue(),
 		relay:   newRelay(),
+		bye:     make(chan Bye, 1),
+		done:    make(chan struct{}),
 	}
 	c.commands = newCommandQueue(o.Command, &c.tasks)
 	c.leaving, c.leave = context.WithCancel(context.Background())
@@ -76,14 +79,16 @@ func NewClient(o ClientOptions) *Client {
 // is logged and tried again, so that an operator's slip ends no sessions. Run
 // is called once.
 func (c *Client) Run(ctx context.Context) error {
+	defer close(c.done)
 	edge, err := newDialer(c.o, c.dial)
 	if err != nil {
+		c.farewell = err
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer c.tasks.Wait()
 	defer cancel()
-	connecting, stop := context.WithCancel(ctx)
+	waiting, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(c.leaving, stop)()
 
@@ -91,17 +96,22 @@ func (c *Client) Run(ctx context.Context) error {
 	welcomed := false
 	for {
 		began := time.Now()
-		link, err := c.connect(connecting, edge)
+		link, err := c.connect(ctx, edge)
 		if err == nil {
 			welcomed = true
 			err = link.serve(ctx)
 		}
 		switch {
-		case c.leaving.Err() != nil:
-			return nil
 		case ctx.Err() != nil:
+			c.farewell = ctx.Err()
 			return ctx.Err()
+		case c.leaving.Err() != nil:
+			if !errors.Is(err, errLeft) {
+				c.farewell = err
+			}
+			return nil
 		case !welcomed && isFatal(err):
+			c.farewell = err
 			return err
 		}
 		if time.Since(began) >= stableAfter {
@@ -109,7 +119,8 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		wait := c.waitAfter(err, &retry)
 		c.o.Log.Warn("no tunnel to the edge; trying again", zap.String("edge", c.o.Edge), zap.Duration("in", wait), zap.Error(err))
-		if !pause(connecting, wait) {
+		if !pause(waiting, wait) {
+			c.farewell = Errorf(CodeUnavailable, "there is no tunnel to %s at the moment", c.o.Edge)
 			return ctx.Err() // nil after Leave
 		}
 	}
@@ -187,26 +198,19 @@ func greet(c *channel, hello Hello) (Welcome, error) {
 func (c *Client) Report(r Report) { c.reports.put(r) }
 
 // Leave says b to the edge after all queued reports, waits until the edge has
-// taken it, and makes Run return. Without a tunnel, or when ctx ends first,
-// there is an error and Run returns all the same.
+// taken it, and makes Run return. A connect under way may first come to its
+// end. It fails when there is no tunnel, or with ctx; Run returns all the
+// same. Run must have been called, and only the first Leave counts.
 func (c *Client) Leave(ctx context.Context, b Bye) error {
-	c.mu.Lock()
+	select {
+	case c.bye <- b:
+	default:
+	}
 	c.leave()
-	link := c.link
-	c.mu.Unlock()
-	if link == nil {
-		return Errorf(CodeUnavailable, "there is no tunnel to %s at the moment", c.o.Edge)
+	select {
+	case <-c.done:
+		return c.farewell
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return link.sayBye(ctx, b)
-}
-
-// setLink fails when the client is leaving: nobody would end l.
-func (c *Client) setLink(l *link) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if l != nil && c.leaving.Err() != nil {
-		return false
-	}
-	c.link = l
-	return true
 }

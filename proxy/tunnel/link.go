@@ -3,7 +3,6 @@ package tunnel
 import (
 	"bufio"
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -25,7 +24,6 @@ type link struct {
 	agentID string
 	welcome Welcome
 	log     *zap.Logger
-	bye     chan Bye        // has room for one
 	dials   chan struct{}   // a slot for each dial at once
 	run     context.Context // Run's: streams live as long
 
@@ -40,7 +38,6 @@ func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome 
 	return &link{
 		client: c, edge: edge, channel: channel, agentID: agentID, welcome: welcome,
 		log:   c.o.Log.With(zap.String("edge", c.o.Edge), zap.Uint64("generation", welcome.Generation)),
-		bye:   make(chan Bye, 1),
 		dials: make(chan struct{}, dialsAtOnce),
 		idle:  make(map[net.Conn]struct{}),
 	}
@@ -49,11 +46,6 @@ func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome 
 // serve runs the tunnel until it ends and returns why. Streams run on.
 func (l *link) serve(ctx context.Context) error {
 	l.run = ctx
-	if !l.client.setLink(l) {
-		l.channel.refuse(errLeft)
-		return errLeft
-	}
-	defer l.client.setLink(nil)
 	defer context.AfterFunc(ctx, func() { l.channel.end(errLeft) })()
 	defer context.AfterFunc(l.channel.ctx, l.closeIdle)()
 	began := time.Now()
@@ -96,35 +88,17 @@ func (l *link) sendReports() {
 			}
 		}
 		if bye != nil {
-			_ = l.channel.send(l.channel.ctx, Envelope{Bye: bye}) // fails only with the channel, which sayBye sees
+			_ = l.channel.send(l.channel.ctx, Envelope{Bye: bye}) // the edge answers by closing the channel
 			return
 		}
 		select {
 		case <-reports.ready:
-		case b := <-l.bye:
+		case b := <-l.client.bye:
 			bye = &b
 		case <-l.channel.ctx.Done():
 			return
 		}
 	}
-}
-
-// sayBye waits until the edge has closed the channel, which is its answer.
-func (l *link) sayBye(ctx context.Context, b Bye) error {
-	select {
-	case l.bye <- b:
-	default: // said already
-	}
-	select {
-	case <-l.channel.ctx.Done():
-	case <-ctx.Done():
-		l.channel.end(errLeft)
-		return context.Cause(ctx)
-	}
-	if why := context.Cause(l.channel.ctx); !errors.Is(why, errLeft) {
-		return why
-	}
-	return nil
 }
 
 func (l *link) handle(m Envelope) error {

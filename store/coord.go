@@ -19,16 +19,19 @@ type Event struct {
 // Safe for concurrent use.
 type Coord interface {
 	// UseTicket tells whether this is the first use of the ticket id; it
-	// remembers ids until expires.
+	// remembers ids until expires. A ticket that has expired counts as used.
+	// Errors: Unavailable, and then nothing is known of the ticket.
 	UseTicket(ctx context.Context, id string, expires time.Time) (first bool, err error)
 	// Publish never blocks on a slow subscriber.
 	Publish(ctx context.Context, e Event)
-	// Subscribe delivers events until ctx ends, then closes the channel. A
+	// Subscribe delivers, in order, what is published after it returned, until
+	// ctx ends or the Coord is closed; then it closes the channel. A
 	// subscriber that falls behind by more than the queue holds gets one
 	// "resync" in place of what it missed.
 	Subscribe(ctx context.Context) <-chan Event
 	// Ping tells whether the other edges can be reached through it; nil for
 	// the in-process Coord.
 	Ping(ctx context.Context) error
+	// Close ends all subscriptions and waits for what the Coord runs.
 	Close() error
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // Session is one remote desktop. A *Session handed out by a Store is the
-// caller's own copy: changing it changes nothing that is stored.
+// caller's own copy: changing it changes nothing that is stored. Times and
+// durations of every noun are kept to the microsecond, times in UTC.
 type Session struct {
 	ID    string // UUIDv7
 	Name  string
@@ -45,7 +46,7 @@ type SessionFilter struct {
 	Org, Owner, AgentID string
 	States              []State // any of these; empty means all
 	Limit               int     // 1 to 1000; 0 means 100
-	Cursor              string  // NextCursor of the page before; empty starts at the newest
+	Cursor              string  // what the page before returned as next; empty starts at the newest
 }
 
 // AgentStatus is what the edge knows of an agent's reachability.
@@ -88,6 +89,9 @@ const (
 	RoleAgent Role = "agent" // join as an agent, nothing else
 )
 
+// Valid tells whether r is one of the roles.
+func (r Role) Valid() bool { return r == RoleAdmin || r == RoleUser || r == RoleAgent }
+
 // Key is an API key or a join token. The secret itself is never stored.
 type Key struct {
 	ID        string // UUIDv7
@@ -100,41 +104,72 @@ type Key struct {
 	ExpiresAt time.Time // zero: never
 }
 
+// Limits of SessionFilter.Limit.
+const (
+	DefaultPage = 100
+	MaxPage     = 1000
+)
+
+// IdempotencyTTL is how long an idempotency key is remembered.
+const IdempotencyTTL = 24 * time.Hour
+
 // Store is the authority on sessions, agents, keys and signing secrets. When a
 // writing call returns nil, what it wrote survives kill -9 and power loss.
 // Every method returns an *Error with a Code for what a caller can act on:
-// NotFound, Conflict, Invalid or Unavailable. Safe for concurrent use.
+// NotFound (an id that is malformed is just not found), Conflict (it exists
+// already), Invalid (a field breaks its contract; the text names it) or
+// Unavailable. When ctx ends first, the error is Unavailable and wraps
+// ctx.Err(). Safe for concurrent use.
+//
+// A change function runs inside a transaction that keeps other writers out: it
+// must be quick and must not call the Store. It works on a copy of its own.
 type Store interface {
-	// CreateSession stores s. With a non-empty idempotencyKey that the same
-	// owner used before, it stores nothing and returns the session of that
-	// first call and created=false. Keys are kept for 24 hours.
+	// CreateSession stores s; times of s that are zero, but ExpiresAt, become
+	// now. With a non-empty idempotencyKey that the same owner of the same
+	// organisation used within IdempotencyTTL, it stores nothing and returns
+	// that first call's session as it is now, and created=false. A key is
+	// forgotten with its session.
 	CreateSession(ctx context.Context, s *Session, idempotencyKey string) (stored *Session, created bool, err error)
 	Session(ctx context.Context, id string) (*Session, error)
-	// Sessions lists newest first. next is empty on the last page.
+	// Sessions lists by CreatedAt, newest first; every session that exists
+	// from the first page to the last is on exactly one. next is empty on the
+	// last page. A Limit out of range or a Cursor that Sessions did not make
+	// is Invalid.
 	Sessions(ctx context.Context, f SessionFilter) (page []*Session, next string, err error)
 	// UpdateSession reads, calls change, checks the step against the state
 	// table (Conflict when it is not allowed), stamps UpdatedAt and writes, in
-	// one transaction. An error from change is returned as it is and nothing
-	// is written; ErrUnchanged from change means no write and no error.
+	// one transaction. ID, Org, Owner and CreatedAt stay whatever change does.
+	// An error from change is returned as it is and nothing is written;
+	// ErrUnchanged from change means no write and no error.
 	UpdateSession(ctx context.Context, id string, change func(*Session) error) (*Session, error)
 	// ActiveSessions counts the sessions that take room on each agent, by
 	// agent and runtime: all that are placed and have not ended.
 	ActiveSessions(ctx context.Context) (map[string]map[string]int, error)
-	// PurgeSessions deletes sessions that ended before t, and idempotency keys older than 24 hours before now.
+	// PurgeSessions deletes sessions that ended, and were last updated, before
+	// t, and idempotency keys older than IdempotencyTTL.
 	PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error)
 
-	// EnrolAgent stores what an agent says of itself. A new id is created with
-	// a.KeyHash; a known id must carry the same KeyHash, else Forbidden.
-	// Draining and CreatedAt of a known agent stay as they are.
+	// EnrolAgent stores what an agent says of itself and returns what is
+	// stored. A new id is created with a.KeyHash; a known id must carry the
+	// same KeyHash, else Forbidden. Draining and CreatedAt of a known agent
+	// stay as they are; a zero CreatedAt of a new one becomes now.
 	EnrolAgent(ctx context.Context, a *Agent) (*Agent, error)
 	Agent(ctx context.Context, id string) (*Agent, error)
+	// Agents lists all of them, oldest first.
 	Agents(ctx context.Context) ([]*Agent, error)
+	// UpdateAgent is to agents what UpdateSession is to sessions. ID, KeyHash
+	// and CreatedAt stay whatever change does.
 	UpdateAgent(ctx context.Context, id string, change func(*Agent) error) (*Agent, error)
+	// DeleteAgent forgets the agent; its sessions stay as they are.
 	DeleteAgent(ctx context.Context, id string) error
 
+	// CreateKey stores k; a zero CreatedAt becomes now. Conflict when its ID
+	// or its Hash is stored already.
 	CreateKey(ctx context.Context, k *Key) error
+	// KeyByHash and Key return keys that have expired too.
 	KeyByHash(ctx context.Context, hash []byte) (*Key, error)
 	Key(ctx context.Context, id string) (*Key, error)
+	// Keys lists all of them, oldest first.
 	Keys(ctx context.Context) ([]*Key, error)
 	DeleteKey(ctx context.Context, id string) error
 
@@ -144,5 +179,6 @@ type Store interface {
 
 	// Ping fails when the store can't take a write.
 	Ping(ctx context.Context) error
+	// Close ends the use of the store; calls after it are Unavailable.
 	Close() error
 }

@@ -1,0 +1,170 @@
+package store
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+// Bounds of what a Local holds.
+const (
+	// maxTickets is what 1,000 viewers use that each reconnect every 36 s for
+	// an hour, the life of a ticket.
+	maxTickets = 100_000
+	// eventQueue is how many events may wait for one subscriber.
+	eventQueue = 256
+)
+
+// Local is the Coord of one edge on its own, in its memory.
+type Local struct {
+	mu          sync.Mutex
+	tickets     usedTickets
+	subscribers map[*subscriber]struct{} // nil once closed
+
+	watching sync.WaitGroup // one for each subscription
+}
+
+var _ Coord = (*Local)(nil)
+
+// NewLocal returns a Local that knows no tickets and no subscribers. The
+// caller closes it.
+func NewLocal() *Local {
+	return &Local{
+		tickets:     usedTickets{known: map[string]struct{}{}},
+		subscribers: map[*subscriber]struct{}{},
+	}
+}
+
+// UseTicket never fails. It holds 100,000 ids; beyond that it forgets those
+// that are the soonest to expire.
+func (l *Local) UseTicket(_ context.Context, id string, expires time.Time) (first bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.tickets.forget(now)
+	return expires.After(now) && l.tickets.add(id, expires), nil
+}
+
+// Publish hands the event to every subscriber before it returns.
+func (l *Local) Publish(_ context.Context, e Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.subscribers {
+		s.offer(e)
+	}
+}
+
+// Subscribe returns a channel that is closed already when l is closed.
+func (l *Local) Subscribe(ctx context.Context) <-chan Event {
+	s := &subscriber{events: make(chan Event, eventQueue+1)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subscribers == nil {
+		close(s.events)
+		return s.events
+	}
+	l.subscribers[s] = struct{}{}
+	l.watching.Add(1)
+	s.unwatch = context.AfterFunc(ctx, func() {
+		defer l.watching.Done()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if _, ok := l.subscribers[s]; ok {
+			delete(l.subscribers, s)
+			close(s.events)
+		}
+	})
+	return s.events
+}
+
+// Ping returns nil.
+func (l *Local) Ping(context.Context) error { return nil }
+
+// Close ends all subscriptions; what is queued for them can still be read.
+// Closing again does nothing.
+func (l *Local) Close() error {
+	l.mu.Lock()
+	for s := range l.subscribers {
+		close(s.events)
+		if s.unwatch() {
+			l.watching.Done()
+		}
+	}
+	l.subscribers = nil
+	l.mu.Unlock()
+	l.watching.Wait()
+	return nil
+}
+
+// subscriber is one Subscribe call, guarded by Local.mu.
+type subscriber struct {
+	events  chan Event // eventQueue events and a resync
+	behind  bool       // a resync is queued last
+	unwatch func() bool
+}
+
+// offer queues e. When the queue is full a resync takes e's place, and of
+// everything after it, until the subscriber has received it: who reads
+// everything again then, sees those changes too.
+func (s *subscriber) offer(e Event) {
+	switch waiting := len(s.events); {
+	case s.behind && waiting > 0:
+	case waiting == eventQueue:
+		s.events <- Event{Type: "resync"}
+		s.behind = true
+	default:
+		s.events <- e
+		s.behind = false
+	}
+}
+
+// usedTickets remembers ids until they expire, at most maxTickets of them.
+type usedTickets struct {
+	known  map[string]struct{}
+	queued ticketHeap
+}
+
+// add tells whether id is new.
+func (t *usedTickets) add(id string, expires time.Time) bool {
+	if _, ok := t.known[id]; ok {
+		return false
+	}
+	if len(t.queued) == maxTickets {
+		t.drop()
+	}
+	t.known[id] = struct{}{}
+	heap.Push(&t.queued, ticketUse{id: id, expires: expires})
+	return true
+}
+
+// forget drops what has expired.
+func (t *usedTickets) forget(now time.Time) {
+	for len(t.queued) > 0 && !t.queued[0].expires.After(now) {
+		t.drop()
+	}
+}
+
+func (t *usedTickets) drop() {
+	delete(t.known, heap.Pop(&t.queued).(ticketUse).id)
+}
+
+type ticketUse struct {
+	id      string
+	expires time.Time
+}
+
+// ticketHeap is a heap.Interface with the soonest to expire on top.
+type ticketHeap []ticketUse
+
+func (h ticketHeap) Len() int           { return len(h) }
+func (h ticketHeap) Less(i, j int) bool { return h[i].expires.Before(h[j].expires) }
+func (h ticketHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *ticketHeap) Push(x any)        { *h = append(*h, x.(ticketUse)) }
+func (h *ticketHeap) Pop() any {
+	last := len(*h) - 1
+	use := (*h)[last]
+	(*h)[last] = ticketUse{}
+	*h = (*h)[:last]
+	return use
+}

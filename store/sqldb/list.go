@@ -1,0 +1,88 @@
+package sqldb
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"strconv"
+	"strings"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+func (db *DB) Sessions(ctx context.Context, f store.SessionFilter) (page []*store.Session, next string, err error) {
+	limit := cmp.Or(f.Limit, store.DefaultPage)
+	if limit < 1 || limit > store.MaxPage {
+		return nil, "", store.Errorf(store.Invalid, "limit %d is out of range; 1 to %d", f.Limit, store.MaxPage)
+	}
+	conditions, args := narrow(f)
+	if f.Cursor != "" {
+		after, err := parseCursor(f.Cursor)
+		if err != nil {
+			return nil, "", err
+		}
+		conditions, args = append(conditions, "(created_at, id) < (?, ?)"), append(args, after.created, after.id)
+	}
+	where := ""
+	if len(conditions) > 0 {
+		where = " WHERE " + strings.Join(conditions, " AND ")
+	}
+	// One more than the page holds tells whether there is another page.
+	page, err = all(ctx, db.reader, sessionFields,
+		"SELECT "+sessionColumns+" FROM sessions"+where+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit+1)...)
+	if err != nil || len(page) <= limit {
+		return page, "", err
+	}
+	last := page[limit-1]
+	return page[:limit], cursor{created: last.CreatedAt.UnixMicro(), id: last.ID}.String(), nil
+}
+
+func narrow(f store.SessionFilter) (conditions []string, args []any) {
+	equal := func(column, value string) {
+		if value != "" {
+			conditions, args = append(conditions, column+" = ?"), append(args, value)
+		}
+	}
+	equal("org", f.Org)
+	equal("owner", f.Owner)
+	equal("agent_id", f.AgentID)
+	if len(f.States) > 0 {
+		conditions = append(conditions, "state IN "+placeholders(len(f.States)))
+		for _, state := range f.States {
+			args = append(args, state)
+		}
+	}
+	return conditions, args
+}
+
+// cursor is the last session of a page.
+type cursor struct {
+	created int64 // microseconds since 1970
+	id      string
+}
+
+func (c cursor) String() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.created, 10) + " " + c.id))
+}
+
+func parseCursor(text string) (cursor, error) {
+	plain, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	created, id, _ := strings.Cut(string(plain), " ")
+	c := cursor{id: id}
+	if err == nil {
+		c.created, err = strconv.ParseInt(created, 10, 64)
+	}
+	if err != nil || c.String() != text {
+		return cursor{}, store.Errorf(store.Invalid, "cursor %q is not one that a list returned; leave it out to start at the newest", shorten(text))
+	}
+	return c, nil
+}
+
+// shorten keeps a long text out of an error.
+func shorten(text string) string {
+	const most = 64
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}

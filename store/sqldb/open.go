@@ -1,0 +1,166 @@
+// Package sqldb is the Store over SQL: one SQL text, on SQLite.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+const (
+	// readers is how many reads run at once: enough that a long list does not
+	// hold up a look at one session, few enough to keep their page caches
+	// small (2 MB each).
+	readers = 4
+	// busyTimeout is how long to wait for another process's write.
+	busyTimeout = 5 * time.Second
+)
+
+// DB is a store.Store in one SQLite file.
+//
+// Writes share one connection: SQLite takes one writer at a time anyway, and
+// waiting in Go's queue is fair and ends with the context, where waiting for
+// SQLite's lock is a lottery of retries. Reads have connections of their own,
+// which in WAL mode neither wait for a writer nor hold one up.
+type DB struct {
+	path   string
+	file   os.FileInfo // of path when it was opened
+	writer *sql.DB
+	reader *sql.DB
+}
+
+var _ store.Store = (*DB)(nil)
+
+// Open opens the database in the file at path and brings its schema up to
+// date. What is missing is made: the file with mode 0600, folders with 0700.
+// The file must be on a local disk and belong to one edge. The caller closes
+// the DB.
+func Open(ctx context.Context, path string) (*DB, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := makeFile(path)
+	if err != nil {
+		return nil, err
+	}
+	writer, err := sql.Open("sqlite", source(path, url.Values{
+		"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_txlock": {"immediate"},
+	}))
+	if err != nil {
+		return nil, err
+	}
+	reader, err := sql.Open("sqlite", source(path, url.Values{"_query_only": {"on"}}))
+	if err != nil {
+		return nil, errors.Join(err, writer.Close())
+	}
+	keepOpen(writer, 1)
+	keepOpen(reader, readers)
+	db := &DB{path: path, file: file, writer: writer, reader: reader}
+	if err := db.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+func (db *DB) prepare(ctx context.Context) error {
+	var mode string
+	if err := db.writer.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return fault(ctx, err)
+	}
+	if mode != "wal" {
+		return errors.New("its file system has no shared memory for SQLite's write-ahead log; put the file on a local disk")
+	}
+	return migrate(ctx, db.writer)
+}
+
+// source is the driver's address of the file. It must exist: a file that was
+// removed while in use is a fault, not a reason to start an empty one.
+func source(path string, options url.Values) string {
+	options.Set("mode", "rw")
+	options.Set("_foreign_keys", "on")
+	options.Set("_busy_timeout", strconv.FormatInt(busyTimeout.Milliseconds(), 10))
+	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: options.Encode()}).String()
+}
+
+func keepOpen(pool *sql.DB, connections int) {
+	pool.SetMaxOpenConns(connections)
+	pool.SetMaxIdleConns(connections)
+}
+
+// makeFile makes sure that there is a file that this user may write.
+func makeFile(path string) (os.FileInfo, error) {
+	if err := makeFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("the folder of the database %s can't be made: %w; name a folder that this user may write", path, err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, syscall.EISDIR) {
+		return nil, fmt.Errorf("the database %s is a folder; name a file in it, such as %s", path, filepath.Join(path, "streamspace.db"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the database can't be opened: %w; name a file that this user may write", err)
+	}
+	info, err := file.Stat()
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("the database %s is not a regular file; name one on a local disk", path)
+	}
+	return info, nil
+}
+
+// makeFolder is os.MkdirAll that makes the new names durable: SQLite sees to
+// those in the file's own folder only.
+func makeFolder(folder string) error {
+	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(folder)
+	if err := makeFolder(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	p, err := os.Open(parent)
+	if err != nil {
+		return err
+	}
+	_ = p.Sync() // where a folder can't be synced, there is nothing better to do
+	return p.Close()
+}
+
+// Ping starts a write and takes it back. It also fails when the file is no
+// longer the one that was opened: what is written then, a restart would lose.
+func (db *DB) Ping(ctx context.Context) error {
+	file, err := os.Stat(db.path)
+	if err == nil && !os.SameFile(file, db.file) {
+		err = fmt.Errorf("%s is another file now", db.path)
+	}
+	if err != nil {
+		return &store.Error{
+			Code:  store.Unavailable,
+			Text:  "the database file was removed or replaced while in use; put it back, or restart to use what is there now",
+			Cause: err,
+		}
+	}
+	return db.write(ctx, func(*sql.Tx) error { return nil })
+}
+
+// Close waits for calls that run and folds the write-ahead log into the file.
+func (db *DB) Close() error {
+	return errors.Join(db.reader.Close(), db.writer.Close())
+}

@@ -1,0 +1,200 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// The columns of a session: what never changes, and the rest.
+const (
+	sessionIdentity = "id, org, owner, created_at"
+	sessionDetails  = "name, state, desired, reason, agent_id, runtime, labels, width, height, endpoint, " +
+		"idle_timeout, max_duration, last_activity, updated_at, expires_at"
+	sessionColumns = sessionIdentity + ", " + sessionDetails
+)
+
+func identityOf(s *store.Session) []any {
+	return []any{&s.ID, &s.Org, &s.Owner, (*micros)(&s.CreatedAt)}
+}
+
+func detailsOf(s *store.Session) []any {
+	return []any{
+		&s.Name, &s.State, &s.Desired, &s.Reason, &s.AgentID, &s.Runtime, document{&s.Labels}, &s.Width, &s.Height, &s.Endpoint,
+		(*span)(&s.IdleTimeout), (*span)(&s.MaxDuration),
+		(*micros)(&s.LastActivity), (*micros)(&s.UpdatedAt), (*micros)(&s.ExpiresAt),
+	}
+}
+
+func sessionFields(s *store.Session) []any { return append(identityOf(s), detailsOf(s)...) }
+
+func noSession(id string) error { return store.Errorf(store.NotFound, "there is no session %q", id) }
+
+func (db *DB) CreateSession(ctx context.Context, s *store.Session, idempotencyKey string) (*store.Session, bool, error) {
+	now := time.Now()
+	row, err := newSession(s, now)
+	if err != nil {
+		return nil, false, err
+	}
+	var stored *store.Session
+	created := true
+	err = db.write(ctx, func(tx *sql.Tx) (err error) {
+		if idempotencyKey != "" {
+			if created, err = claim(ctx, tx, row, idempotencyKey, now); err != nil {
+				return err
+			}
+		}
+		if !created {
+			stored, err = sessionByKey(ctx, tx, s.Org, s.Owner, idempotencyKey, now)
+			return err
+		}
+		stored, err = one(ctx, tx, nil, sessionFields,
+			"INSERT INTO sessions ("+sessionColumns+") VALUES "+values(sessionColumns)+" RETURNING "+sessionColumns, sessionFields(row)...)
+		return err
+	})
+	switch {
+	case store.CodeOf(err) == store.Conflict:
+		return nil, false, store.Errorf(store.Conflict, "the session %s exists already", s.ID)
+	case err != nil:
+		return nil, false, err
+	default:
+		return stored, created, nil
+	}
+}
+
+// newSession is a copy of s that may be stored.
+func newSession(s *store.Session, now time.Time) (*store.Session, error) {
+	switch {
+	case s.ID == "":
+		return nil, store.Errorf(store.Invalid, "id is empty; a session needs a UUIDv7")
+	case !s.State.Valid():
+		return nil, store.Errorf(store.Invalid, "state %q is unknown; one of %v", s.State, store.States())
+	case !s.Desired.Valid():
+		return nil, store.Errorf(store.Invalid, "desired %q is unknown; one of %v", s.Desired, store.States())
+	}
+	row := *s
+	row.CreatedAt = orNow(s.CreatedAt, now)
+	row.UpdatedAt = orNow(s.UpdatedAt, now)
+	row.LastActivity = orNow(s.LastActivity, now)
+	return &row, nil
+}
+
+func orNow(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return now
+	}
+	return t
+}
+
+// claim gives the idempotency key to the session, unless another has it.
+func claim(ctx context.Context, tx *sql.Tx, s *store.Session, key string, now time.Time) (bool, error) {
+	created := micros(now)
+	claimed, err := all(ctx, tx, func(id *string) []any { return []any{id} },
+		`INSERT INTO idempotency_keys (org, owner, key, session_id, created_at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (org, owner, key) DO UPDATE SET session_id = excluded.session_id, created_at = excluded.created_at
+		WHERE idempotency_keys.created_at <= ?
+		RETURNING session_id`,
+		s.Org, s.Owner, key, s.ID, created, forgotten(now))
+	return len(claimed) > 0, err
+}
+
+// forgotten is when the newest idempotency keys that no longer count were used.
+func forgotten(now time.Time) micros { return micros(now.Add(-store.IdempotencyTTL)) }
+
+// SessionByKey returns the session that the owner created with that
+// idempotency key. NotFound when there was none within store.IdempotencyTTL.
+func (db *DB) SessionByKey(ctx context.Context, org, owner, idempotencyKey string) (*store.Session, error) {
+	return sessionByKey(ctx, db.reader, org, owner, idempotencyKey, time.Now())
+}
+
+func sessionByKey(ctx context.Context, q querier, org, owner, key string, now time.Time) (*store.Session, error) {
+	missing := store.Errorf(store.NotFound, "no session was created with the idempotency key %q", key)
+	return one(ctx, q, missing, sessionFields,
+		"SELECT "+sessionColumns+` FROM sessions WHERE id =
+		(SELECT session_id FROM idempotency_keys WHERE org = ? AND owner = ? AND key = ? AND created_at > ?)`,
+		org, owner, key, forgotten(now))
+}
+
+func (db *DB) Session(ctx context.Context, id string) (*store.Session, error) {
+	return readSession(ctx, db.reader, id)
+}
+
+func readSession(ctx context.Context, q querier, id string) (*store.Session, error) {
+	return one(ctx, q, noSession(id), sessionFields, "SELECT "+sessionColumns+" FROM sessions WHERE id = ?", id)
+}
+
+func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (stored *store.Session, err error) {
+	err = db.write(ctx, func(tx *sql.Tx) error {
+		s, err := readSession(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		before := s.State
+		if err := change(s); errors.Is(err, store.ErrUnchanged) {
+			// Read anew: change may have left its traces in s.
+			stored, err = readSession(ctx, tx, id)
+			return err
+		} else if err != nil {
+			return err
+		}
+		if !before.MayBecome(s.State) {
+			return store.Errorf(store.Conflict, "a session that is %s can't become %s", before, s.State)
+		}
+		s.UpdatedAt = time.Now()
+		stored, err = one(ctx, tx, noSession(id), sessionFields,
+			"UPDATE sessions SET ("+sessionDetails+") = "+values(sessionDetails)+" WHERE id = ? RETURNING "+sessionColumns,
+			append(detailsOf(s), id)...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return stored, nil
+}
+
+func (db *DB) ActiveSessions(ctx context.Context) (map[string]map[string]int, error) {
+	type count struct {
+		agent, runtime string
+		sessions       int
+	}
+	// The states are literals because only then the index of active sessions is used.
+	counts, err := all(ctx, db.reader, func(c *count) []any { return []any{&c.agent, &c.runtime, &c.sessions} },
+		`SELECT agent_id, runtime, COUNT(*) FROM sessions
+		WHERE agent_id <> '' AND state NOT IN ('terminated', 'failed') GROUP BY agent_id, runtime`)
+	if err != nil {
+		return nil, err
+	}
+	active := map[string]map[string]int{}
+	for _, c := range counts {
+		if active[c.agent] == nil {
+			active[c.agent] = map[string]int{}
+		}
+		active[c.agent][c.runtime] = c.sessions
+	}
+	return active, nil
+}
+
+// purgeBatch is how many sessions one transaction deletes, so that other
+// writers get their turn.
+const purgeBatch = 500
+
+func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error) {
+	for {
+		batch, err := all(ctx, db.writer, func(id *string) []any { return []any{id} },
+			`DELETE FROM sessions WHERE id IN
+			(SELECT id FROM sessions WHERE state IN ('terminated', 'failed') AND updated_at < ? LIMIT ?) RETURNING id`,
+			micros(t), purgeBatch)
+		deleted += len(batch)
+		if err != nil {
+			return deleted, err
+		}
+		if len(batch) < purgeBatch {
+			break
+		}
+	}
+	_, err = db.writer.ExecContext(ctx, "DELETE FROM idempotency_keys WHERE created_at <= ?", forgotten(time.Now()))
+	return deleted, fault(ctx, err)
+}

@@ -1,0 +1,206 @@
+package storetest
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// TestCoord holds a Coord to its contract. open returns a new one, and closes
+// it when its test ends.
+func TestCoord(t *testing.T, open func(t *testing.T) store.Coord) {
+	for name, test := range map[string]func(*testing.T, store.Coord){
+		"a ticket is used once":                                 ticketOnce,
+		"a ticket used at once is used once":                    ticketRace,
+		"a ticket that has expired is used":                     ticketExpired,
+		"every subscriber gets every event in order":            eventsInOrder,
+		"a subscription ends with its context":                  subscriptionEnds,
+		"a closed coord ends subscriptions":                     coordClosed,
+		"a subscriber that falls behind is told once":           subscriberBehind,
+		"a slow subscriber holds up neither publisher nor peer": slowSubscriber,
+		"a coord that works answers a ping":                     coordPing,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func useTicket(t *testing.T, c store.Coord, id string, expires time.Time) bool {
+	t.Helper()
+	first, err := c.UseTicket(context.Background(), id, expires)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return first
+}
+
+func ticketOnce(t *testing.T, c store.Coord) {
+	id, expires := newID(), time.Now().Add(time.Hour)
+	for i, want := range []bool{true, false, false} {
+		if got := useTicket(t, c, id, expires); got != want {
+			t.Errorf("use %d: first is %v", i+1, got)
+		}
+	}
+	if !useTicket(t, c, newID(), expires) {
+		t.Error("another ticket counts as used")
+	}
+}
+
+func ticketRace(t *testing.T, c store.Coord) {
+	id, expires := newID(), time.Now().Add(time.Hour)
+	var all sync.WaitGroup
+	var firsts atomic.Int32
+	for range 20 {
+		all.Go(func() {
+			if first, err := c.UseTicket(context.Background(), id, expires); err != nil {
+				t.Error(err)
+			} else if first {
+				firsts.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if firsts.Load() != 1 {
+		t.Errorf("%d were first", firsts.Load())
+	}
+}
+
+func ticketExpired(t *testing.T, c store.Coord) {
+	if useTicket(t, c, newID(), time.Now().Add(-time.Second)) {
+		t.Error("a ticket that has expired could be used")
+	}
+}
+
+// receive waits for the next event; ok is false when the channel is closed.
+func receive(t *testing.T, events <-chan store.Event) (e store.Event, ok bool) {
+	t.Helper()
+	select {
+	case e, ok = <-events:
+		return e, ok
+	case <-time.After(hang):
+		t.Fatal("no event came")
+		return e, false
+	}
+}
+
+func eventsInOrder(t *testing.T, c store.Coord) {
+	ctx := t.Context()
+	subscribers := []<-chan store.Event{c.Subscribe(ctx), c.Subscribe(ctx), c.Subscribe(ctx)}
+	const events = 50
+	for i := range events {
+		c.Publish(ctx, store.Event{Type: "session", ID: strconv.Itoa(i), State: "running", Org: "acme", Owner: "ann"})
+	}
+	late := c.Subscribe(ctx)
+	c.Publish(ctx, store.Event{Type: "agent", ID: "last"})
+	for _, s := range subscribers {
+		for i := range events {
+			e, _ := receive(t, s)
+			wantEqual(t, "event", e, store.Event{Type: "session", ID: strconv.Itoa(i), State: "running", Org: "acme", Owner: "ann"})
+		}
+	}
+	for _, s := range append(subscribers, late) {
+		e, _ := receive(t, s)
+		wantEqual(t, "last event", e, store.Event{Type: "agent", ID: "last"})
+	}
+}
+
+func wantClosed(t *testing.T, events <-chan store.Event) {
+	t.Helper()
+	for {
+		if _, ok := receive(t, events); !ok {
+			return
+		}
+	}
+}
+
+func subscriptionEnds(t *testing.T, c store.Coord) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ends, stays := c.Subscribe(ctx), c.Subscribe(t.Context())
+	cancel()
+	wantClosed(t, ends)
+	c.Publish(t.Context(), store.Event{Type: "session", ID: "after"})
+	if e, ok := receive(t, stays); !ok || e.ID != "after" {
+		t.Errorf("the other subscriber got %+v, %v", e, ok)
+	}
+	wantClosed(t, c.Subscribe(ctx))
+}
+
+func coordClosed(t *testing.T, c store.Coord) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	first, second := c.Subscribe(ctx), c.Subscribe(context.Background())
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantClosed(t, first)
+	wantClosed(t, second)
+	wantClosed(t, c.Subscribe(context.Background()))
+	c.Publish(context.Background(), store.Event{Type: "session"})
+	if err := c.Close(); err != nil {
+		t.Errorf("Close again: %v", err)
+	}
+}
+
+// flood is more than any queue should hold.
+const flood = 20_000
+
+func subscriberBehind(t *testing.T, c store.Coord) {
+	ctx := t.Context()
+	events := c.Subscribe(ctx)
+	for range 2 { // falling behind a second time is told again
+		for i := range flood {
+			c.Publish(ctx, store.Event{Type: "session", ID: strconv.Itoa(i)})
+		}
+		got := 0
+		for {
+			e, ok := receive(t, events)
+			if !ok {
+				t.Fatal("the subscription ended")
+			}
+			if e.Type == "resync" {
+				wantEqual(t, "resync", e, store.Event{Type: "resync"})
+				break
+			}
+			if e.ID != strconv.Itoa(got) {
+				t.Fatalf("event %s came in place of %d", e.ID, got)
+			}
+			got++
+		}
+		if got == 0 || got == flood {
+			t.Fatalf("the resync came after %d events", got)
+		}
+		select {
+		case e := <-events:
+			t.Fatalf("%+v came after the resync", e)
+		default:
+		}
+		c.Publish(ctx, store.Event{Type: "session", ID: "after"})
+		if e, _ := receive(t, events); e.ID != "after" {
+			t.Fatalf("%+v came in place of what was published after the resync", e)
+		}
+	}
+}
+
+func slowSubscriber(t *testing.T, c store.Coord) {
+	ctx := t.Context()
+	slow, quick := c.Subscribe(ctx), c.Subscribe(ctx)
+	for i := range flood {
+		c.Publish(ctx, store.Event{Type: "session", ID: strconv.Itoa(i)})
+		if e, _ := receive(t, quick); e.ID != strconv.Itoa(i) {
+			t.Fatalf("the quick subscriber got %+v in place of %d", e, i)
+		}
+	}
+	if e, _ := receive(t, slow); e.ID != "0" {
+		t.Errorf("the slow subscriber got %+v first", e)
+	}
+}
+
+func coordPing(t *testing.T, c store.Coord) {
+	if err := c.Ping(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,83 @@
+package auth
+
+import (
+	"errors"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// What a ticket lets its bearer do at the session.
+const (
+	ModeControl = "control"
+	ModeView    = "view"
+)
+
+// DefaultTicketTTL is how long a ticket lives when nothing else is asked for.
+const DefaultTicketTTL = time.Hour
+
+// What CheckTicket returns. Both have the code Unauthorized.
+var (
+	ErrBadTicket     error = store.Errorf(store.Unauthorized, "the ticket is not valid; ask for a new one")
+	ErrExpiredTicket error = store.Errorf(store.Unauthorized, "the ticket has expired; ask for a new one")
+)
+
+// Ticket lets one client open one stream. It gives no access to the API.
+type Ticket struct {
+	ID      string // for logs and for using it once
+	Session string
+	Org     string // Org and Owner are the session's
+	Owner   string
+	KeyID   string // the key of who asked for it
+	Mode    string // ModeControl or ModeView
+	Expires time.Time
+}
+
+type ticketClaims struct {
+	jwt.RegisteredClaims
+	Session string `json:"sid"`
+	Org     string `json:"org"`
+	Owner   string `json:"owner"`
+	Mode    string `json:"mode"`
+}
+
+// IssueTicket signs a ticket for a session that the caller was allowed to see.
+// ttl 0 means DefaultTicketTTL; expires is in whole seconds.
+func (a *Auth) IssueTicket(c Caller, s *store.Session, mode string, ttl time.Duration) (token string, expires time.Time, err error) {
+	if ttl <= 0 {
+		ttl = DefaultTicketTTL
+	}
+	now := time.Now()
+	expires = now.Add(ttl).Truncate(time.Second).UTC()
+	token, err = a.tickets.sign(&ticketClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			ID:        uuid.NewString(),
+			Subject:   c.KeyID,
+			IssuedAt:  jwt.NewNumericDate(now),
+			ExpiresAt: jwt.NewNumericDate(expires),
+			Audience:  a.tickets.audiences(),
+			Issuer:    issuer,
+		},
+		Session: s.ID, Org: s.Org, Owner: s.Owner, Mode: mode,
+	})
+	return token, expires, err
+}
+
+// CheckTicket reads a ticket: ErrBadTicket, ErrExpiredTicket, or what it says.
+// It does not ask the store.
+func (a *Auth) CheckTicket(token string) (Ticket, error) {
+	var c ticketClaims
+	err := a.tickets.parse(token, &c)
+	switch {
+	case errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenInvalidAudience) && !errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return Ticket{}, ErrExpiredTicket
+	case err != nil || c.ID == "" || c.Session == "" || (c.Mode != ModeControl && c.Mode != ModeView):
+		return Ticket{}, ErrBadTicket
+	}
+	return Ticket{
+		ID: c.ID, Session: c.Session, Org: c.Org, Owner: c.Owner, KeyID: c.Subject, Mode: c.Mode, Expires: c.ExpiresAt.Time,
+	}, nil
+}

@@ -263,7 +263,7 @@ func TestHostileViewersGetACloseCodeAndNobodyElseNotices(t *testing.T) {
 		reason      string
 	}{
 		{"a text frame", masked(1, "hello"), 1003, "text_frame"},
-		{"garbage where RFB is expected", masked(2, "GET / HTTP/1.1\r\n"), 1002, "viewer_not_vnc"},
+		{"garbage where RFB is expected", masked(2, "GET / HTTP/1.1\r\n"), 4400, "viewer_not_vnc"},
 		{"a frame of 2^63 bytes", "\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1002, "protocol_error"},
 		{"a frame of 2^62 bytes", "\x82\xff\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1009, "message_too_big"},
 		{"an unmasked frame", "\x82\x01a", 1002, "protocol_error"},
@@ -316,14 +316,26 @@ func TestServerThatIsNoVNCServerIsSaidSo(t *testing.T) {
 
 func TestDirectEndpointsOutsideTheListAreRefused(t *testing.T) {
 	in := startDev(t, t.TempDir(), "--runtime", "demo", "--direct-allow", "127.0.0.1/32:5900-5910")
-	for _, endpoint := range []string{"127.0.0.1:5911", "127.0.0.2:5900", "localhost:22", "example.invalid:5900", "nonsense"} {
+	for _, endpoint := range []string{"127.0.0.1:5911", "127.0.0.2:5900", "localhost:22", "nonsense"} {
 		status, answer, err := in.try("POST", "/api/v1/sessions", map[string]any{"endpoint": endpoint}, nil)
 		if err != nil || status < 400 || status >= 500 {
 			t.Errorf("%s: status %d, %v: %s", endpoint, status, err, answer)
 		}
 		wants(t, string(answer), "endpoint")
 	}
-	in.call("POST", "/api/v1/keys", map[string]string{"name": "u", "role": "user", "org": "o", "owner": "u"}, http.StatusCreated, nil)
+	// A name is looked up when it is used.
+	if d := in.becomes(in.create(map[string]any{"endpoint": "example.invalid:5900"}).ID, "failed"); d.Reason == "" {
+		t.Error("a session whose endpoint has no address fails without a reason")
+	}
+	// Only an admin may name an endpoint.
+	var user struct {
+		Secret string `json:"secret"`
+	}
+	in.call("POST", "/api/v1/keys", map[string]string{"name": "u", "role": "user", "org": "o", "owner": "u"}, http.StatusCreated, &user)
+	status, answer, err := in.tryAs(user.Secret, "POST", "/api/v1/sessions", map[string]any{"endpoint": "127.0.0.1:5900"}, nil)
+	if err != nil || status != http.StatusForbidden {
+		t.Errorf("a user's endpoint: status %d, %v: %s", status, err, answer)
+	}
 }
 
 func TestAgentWithAWrongTokenEndsWithOneClearError(t *testing.T) {

@@ -198,10 +198,8 @@ func startDevWith(t *testing.T, environment []string, data string, args ...strin
 }
 
 func (in *installation) healthy() error {
-	select {
-	case <-in.process.exited:
+	if in.process.ended() {
 		in.t.Fatalf("the process ended:\n%s", in.process.output)
-	default:
 	}
 	status, _, err := in.try("GET", "/health", nil, nil)
 	if err == nil && status != http.StatusOK {
@@ -326,22 +324,24 @@ func (in *installation) ticket(id, mode string) string {
 
 func (in *installation) agentsOnline(want int) {
 	in.t.Helper()
-	eventually(in.t, fmt.Sprintf("%d agents are online", want), func() error {
-		var health struct {
-			Agents int `json:"agents"`
-		}
-		_, answer, err := in.try("GET", "/health", nil, nil)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(answer, &health); err != nil {
-			return err
-		}
-		if health.Agents != want {
-			return fmt.Errorf("%d are", health.Agents)
-		}
-		return nil
-	})
+	eventually(in.t, fmt.Sprintf("%d agents are online", want), func() error { return in.online(want) })
+}
+
+func (in *installation) online(want int) error {
+	var health struct {
+		Agents int `json:"agents"`
+	}
+	_, answer, err := in.try("GET", "/health", nil, nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, &health); err != nil {
+		return err
+	}
+	if health.Agents != want {
+		return fmt.Errorf("%d agents are online", health.Agents)
+	}
+	return nil
 }
 
 // metric is the sum of all series of that name at the admin listener.
@@ -367,6 +367,16 @@ func (in *installation) metric(name string) float64 {
 		}
 	}
 	return sum
+}
+
+// ended is whether the process has.
+func (p *process) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // eventually asks again and again until check is content; it fails the test

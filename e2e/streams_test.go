@@ -61,7 +61,12 @@ func (p *edgeAndAgent) startEdge() {
 func (p *edgeAndAgent) startAgent() {
 	p.t.Helper()
 	p.agent = start(p.t, "agent", "--config", p.agentFile)
-	p.agentsOnline(1)
+	eventually(p.t, "the agent is online", func() error {
+		if p.agent.ended() {
+			p.t.Fatalf("the agent ended with status %d:\n%s", p.agent.status, p.agent.output)
+		}
+		return p.online(1)
+	})
 }
 
 func staticRuntime(address string) string {

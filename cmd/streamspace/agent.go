@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -83,7 +84,7 @@ type agentProcess struct {
 	config *agentConfig
 	log    *zap.Logger
 	agent  *agent.Agent
-	client *tunnel.Client
+	client atomic.Pointer[tunnel.Client] // nil while the agent adopts: its hello will tell what came of that
 }
 
 // openAgent takes the data folder and adopts the sessions that still run. The
@@ -105,17 +106,21 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 	a.agent, err = agent.New(agent.Options{
 		Name: config.Name, Version: version, Data: config.Data,
 		Capacity: config.Capacity, Weight: config.Weight, Labels: config.Labels, Runtimes: runtimes,
-		Report: func(r tunnel.Report) { a.client.Report(r) },
-		Log:    log.Named("agent"),
+		Report: func(r tunnel.Report) {
+			if client := a.client.Load(); client != nil {
+				client.Report(r)
+			}
+		},
+		Log: log.Named("agent"),
 	})
 	if err != nil {
 		return nil, err
 	}
 	_, key := a.agent.Identity()
-	a.client = tunnel.NewClient(tunnel.ClientOptions{
+	a.client.Store(tunnel.NewClient(tunnel.ClientOptions{
 		Edge: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Log: log.Named("tunnel"),
 		Hello: a.agent.Hello, Command: a.agent.Command, Open: a.agent.Open,
-	})
+	}))
 	return a, nil
 }
 
@@ -126,7 +131,7 @@ func (a *agentProcess) serve(ctx context.Context) error {
 	defer stopBackground()
 	parts, failed := errgroup.WithContext(background)
 	parts.Go(func() error { return a.agent.Run(background) })
-	parts.Go(func() error { return a.client.Run(background) })
+	parts.Go(func() error { return a.client.Load().Run(background) })
 	a.log.Info("agent started", zap.String("name", a.config.Name), zap.String("edge", a.config.Edge))
 
 	select {
@@ -153,7 +158,7 @@ func (a *agentProcess) leave() {
 			a.log.Error("some sessions could not be ended", zap.Error(err))
 		}
 	}
-	if err := a.client.Leave(ctx, bye); err != nil {
+	if err := a.client.Load().Leave(ctx, bye); err != nil {
 		a.log.Info("the edge could not be told that this agent leaves", zap.Error(err))
 	}
 }

@@ -20,11 +20,10 @@ import (
 	"time"
 )
 
-// certificates serves the current certificate to every handshake; reload swaps
+// certificates serves the current certificate to every handshake; load swaps
 // it without touching a live connection.
 type certificates struct {
-	certFile, keyFile string
-	current           atomic.Pointer[tls.Certificate]
+	current atomic.Pointer[tls.Certificate]
 }
 
 // keyPairError names the config key whose file is at fault.
@@ -57,13 +56,14 @@ func loadKeyPair(certFile, keyFile string) (*tls.Certificate, *keyPairError) {
 }
 
 func openCertificates(certFile, keyFile string) (*certificates, error) {
-	c := &certificates{certFile: certFile, keyFile: keyFile}
-	return c, c.reload()
+	c := &certificates{}
+	return c, c.load(certFile, keyFile)
 }
 
-// reload reads the files anew; on an error the old certificate stays.
-func (c *certificates) reload() error {
-	pair, err := loadKeyPair(c.certFile, c.keyFile)
+// load serves the certificate of these files from now on; on an error the one
+// of before stays.
+func (c *certificates) load(certFile, keyFile string) error {
+	pair, err := loadKeyPair(certFile, keyFile)
 	if err != nil {
 		return err
 	}

@@ -122,9 +122,9 @@ func (c *agentConfig) validateRuntimes(f *faults) {
 }
 
 func (r runtimeConfig) options() agent.RuntimeConfig {
-	endpoints := make([]agent.Endpoint, len(r.Endpoints))
-	for i, e := range r.Endpoints {
-		endpoints[i] = agent.Endpoint{Name: e.Name, Address: e.Address}
+	var endpoints []agent.Endpoint
+	for _, e := range r.Endpoints {
+		endpoints = append(endpoints, agent.Endpoint{Name: e.Name, Address: e.Address})
 	}
 	return agent.RuntimeConfig{
 		Name: r.Name, Type: r.Type, Command: r.Command, Desktop: r.Desktop, Env: r.Env,

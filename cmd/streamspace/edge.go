@@ -379,7 +379,7 @@ func (e *edge) reload(file string) {
 		e.log.Info("reload: the config is valid; there are no certificate files to reload")
 		return
 	}
-	if err := e.certificates.reloadFrom(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
+	if err := e.certificates.load(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
 		e.log.Error("reload: the certificate was not changed", zap.Error(err))
 		return
 	}

@@ -50,6 +50,7 @@ func (e *edge) openServers(context.Context) error {
 		DeleteAgent:    e.sessions.DeleteAgent,
 		Nodes:          e.nodes,
 		Health:         e.health,
+		Hints:          e.hints,
 		TicketTTL:      e.config.VNC.TicketTTL.std(),
 		PublicURL:      e.publicURL,
 		AllowedOrigins: e.config.VNC.AllowedOrigins,

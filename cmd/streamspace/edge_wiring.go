@@ -12,6 +12,7 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 	"github.com/streamspace-dev/streamspace-edge/session"
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -154,6 +155,37 @@ func (e *edge) nodes(context.Context) ([]api.Node, error) {
 		status = "draining"
 	}
 	return []api.Node{{ID: e.config.Node.ID, Status: status, Version: version, Advertise: e.config.Node.Advertise, Streams: e.viewers.Active()}}, nil
+}
+
+// hints tell whoever opens the console what is missing for real work.
+func (e *edge) hints(ctx context.Context) []api.Hint {
+	agents, err := e.store.Agents(ctx)
+	if err != nil {
+		return nil // what is wrong with the database is told elsewhere
+	}
+	online, real := 0, false
+	for _, a := range agents {
+		if e.sessions.AgentStatus(a) == store.AgentOffline {
+			continue
+		}
+		online++
+		for _, r := range a.Runtimes {
+			real = real || r.Name != agent.TypeDemo
+		}
+	}
+	switch {
+	case online == 0:
+		return []api.Hint{{
+			Code: "no_agent", Text: "No agent is connected, so no desktop can start. Run one on a desktop host:",
+			Command: "streamspace agent --edge URL --token-file join.token",
+		}}
+	case !real:
+		return []api.Hint{{
+			Code: "demo_only", Text: "These desktops are the built-in demo. For real ones install TigerVNC on the agent's host, then restart the agent:",
+			Command: "apt install tigervnc-standalone-server openbox xterm",
+		}}
+	}
+	return nil
 }
 
 // health asks every part; it never answers from memory.

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+	"github.com/streamspace-dev/streamspace-edge/session"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -27,9 +29,12 @@ var tunnelReasons = map[tunnel.Code]proxy.Reason{
 func refusal(err error) error {
 	var t *tunnel.Error
 	var s *store.Error
+	var notReady *session.NotReady
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &notReady):
+		return &proxy.Refusal{Reason: proxy.Reason(notReady.Word), Detail: notReady.Text}
 	case errors.As(err, &t):
 		reason, known := tunnelReasons[t.Code]
 		if !known {
@@ -43,4 +48,12 @@ func refusal(err error) error {
 	default:
 		return err
 	}
+}
+
+// ticketRefusal is the reason why a ticket opens nothing.
+func ticketRefusal(err error) error {
+	if errors.Is(err, auth.ErrExpiredTicket) {
+		return &proxy.Refusal{Reason: proxy.ExpiredTicket}
+	}
+	return &proxy.Refusal{Reason: proxy.BadTicket}
 }

@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// writeCertificate makes a certificate for 127.0.0.1 with that serial number.
+func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "127.0.0.1"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeText(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	writeText(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+}
+
+// serial is that of the certificate which a new connection gets.
+func serial(t *testing.T, address string) int64 {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+// TestHangupReloadsTheCertificate: new connections get the new one, a viewer's
+// stream goes on, and a broken file changes nothing.
+func TestHangupReloadsTheCertificate(t *testing.T) {
+	folder := t.TempDir()
+	certFile, keyFile := filepath.Join(folder, "edge.crt"), filepath.Join(folder, "edge.key")
+	writeCertificate(t, certFile, keyFile, 1)
+	server := startRandomServer(t, 1<<20)
+	address, admin := freePort(t), freePort(t)
+	config := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf(
+		"listen: {https: %q, http: %q, admin: %q}\ntls: {cert_file: %q, key_file: %q}\nstore: {sqlite: {path: %q}}\ndirect: {allow: [\"127.0.0.0/8:1-65535\"]}\n",
+		address, "127.0.0.1:0", admin, certFile, keyFile, filepath.Join(folder, "data", "s.db")))
+	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: start(t, "edge", "--config", config)}
+	eventually(t, "the edge serves", in.healthy)
+	secret, err := os.ReadFile(filepath.Join(folder, "data", "admin.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.APIKey = string(bytes.TrimSpace(secret))
+	id := in.running(map[string]any{"endpoint": server.Addr().String()}).ID
+	viewer := in.mustView(testContext(t), id)
+	if err := verify(viewer, 1, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+
+	writeCertificate(t, certFile, keyFile, 2)
+	in.process.signal(syscall.SIGHUP)
+	eventually(t, "new connections get the new certificate", func() error {
+		if n := serial(t, address); n != 2 {
+			return fmt.Errorf("the serial number is %d", n)
+		}
+		return nil
+	})
+	writeText(t, keyFile, "broken")
+	in.process.signal(syscall.SIGHUP)
+	eventually(t, "the broken key is said so", func() error {
+		if output := in.process.output.String(); !strings.Contains(output, "tls.key_file") {
+			return fmt.Errorf("the output is %s", output)
+		}
+		return nil
+	})
+	if n := serial(t, address); n != 2 {
+		t.Errorf("after a broken reload the serial number is %d, not 2", n)
+	}
+	if err := echo(viewer, []byte("the stream goes on")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDrainTellsViewersToComeBack: SIGTERM closes viewers with 1012 and ends
+// with status 0 within the deadline.
+func TestDrainTellsViewersToComeBack(t *testing.T) {
+	server := startRandomServer(t, 1<<20)
+	in := startEdgeAndAgent(t, staticRuntime(server.Addr().String()), "")
+	viewer := in.mustView(testContext(t), in.running(nil).ID)
+	if err := verify(viewer, 1, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	in.process.signal(syscall.SIGTERM)
+	_, err := viewer.Read(make([]byte, 1))
+	if code, reason := closeOf(err); code != 1012 || !strings.HasPrefix(reason, "node_draining:") {
+		t.Errorf("close %d %q, want 1012 node_draining", code, reason)
+	}
+	if status := in.process.wait(); status != 0 {
+		t.Errorf("exit status %d after a drain", status)
+	}
+}
+
+// TestPlainHTTPPointsToHTTPS: the redirect keeps path and query.
+func TestPlainHTTPPointsToHTTPS(t *testing.T) {
+	folder := t.TempDir()
+	https, plain := freePort(t), freePort(t)
+	config := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf(
+		"listen: {https: %q, http: %q, admin: \"\"}\ntls: {self_signed: true}\nstore: {sqlite: {path: %q}}\n", https, plain, filepath.Join(folder, "s.db")))
+	in := &installation{t: t, URL: "https://" + https, process: start(t, "edge", "--config", config)}
+	eventually(t, "the edge serves", in.healthy)
+	c := client()
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	response, err := c.Get("http://" + plain + "/desktop/x?a=b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if to := response.Header.Get("Location"); response.StatusCode != http.StatusPermanentRedirect || to != "https://"+https+"/desktop/x?a=b" {
+		t.Errorf("status %d, location %q", response.StatusCode, to)
+	}
+}

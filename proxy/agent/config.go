@@ -1,0 +1,192 @@
+package agent
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The types of runtime.
+const (
+	TypeProcess = "process" // one VNC server a session, started here
+	TypeStatic  = "static"  // VNC servers that exist already, one session each
+	TypeDemo    = "demo"    // the built-in VNC server
+)
+
+const (
+	defaultStartTimeout = 20 * time.Second
+	defaultWidth        = 1280 // pixels
+	defaultHeight       = 800
+)
+
+// RuntimeConfig is one way in which sessions are started.
+type RuntimeConfig struct {
+	Name string
+	Type string // TypeProcess, TypeStatic or TypeDemo
+
+	// Command is the VNC server's command line, with the words of template.go
+	// in braces; process only. Empty: TigerVNC on a UNIX socket in the
+	// session's own folder, for which no password and no TCP port is needed.
+	// It runs in the session's folder; {socket} may be relative to that.
+	Command []string
+	// Desktop is what runs inside, with the same words; process only. Empty: a
+	// window manager and a terminal, as far as they are installed. A session
+	// lasts as long as its VNC server, whatever becomes of the desktop.
+	Desktop []string
+	Env     map[string]string // added to both; process only
+
+	Endpoints []Endpoint // static only
+
+	Slots        int           // sessions at once; 0: only the agent's capacity binds
+	StartTimeout time.Duration // until the VNC server greets; 0: 20 s
+}
+
+// Endpoint is a VNC server that exists already.
+type Endpoint struct {
+	Name    string `json:"name,omitempty"`
+	Address string `json:"address"` // "host:port" or "unix:/path"
+}
+
+// Fault is what is wrong with one key of a RuntimeConfig.
+type Fault struct {
+	Key  string // "command", "endpoints[1].address"
+	Text string // which value is wrong and what to change
+}
+
+// Validate tells everything that is wrong with the config, except its Name:
+// whoever joins several knows which names are taken.
+func (c RuntimeConfig) Validate() []Fault {
+	var faults []Fault
+	add := func(key, format string, args ...any) {
+		faults = append(faults, Fault{Key: key, Text: fmt.Sprintf(format, args...)})
+	}
+	if c.Slots < 0 {
+		add("slots", "%d is too small; leave it out for no limit of its own", c.Slots)
+	}
+	if c.StartTimeout < 0 {
+		add("start_timeout", "%s is negative; leave it out for %s", c.StartTimeout, defaultStartTimeout)
+	}
+	switch c.Type {
+	case TypeProcess:
+		c.validateProcess(add)
+	case TypeStatic:
+		c.validateStatic(add)
+	case TypeDemo:
+	default:
+		add("type", "%q is not a type; use %s, %s or %s", c.Type, TypeProcess, TypeStatic, TypeDemo)
+		return faults
+	}
+	c.rejectForeignKeys(add)
+	return faults
+}
+
+func (c RuntimeConfig) rejectForeignKeys(add func(key, format string, args ...any)) {
+	for _, key := range []struct {
+		name, of string
+		given    bool
+	}{
+		{"command", TypeProcess, len(c.Command) > 0},
+		{"desktop", TypeProcess, len(c.Desktop) > 0},
+		{"env", TypeProcess, len(c.Env) > 0},
+		{"endpoints", TypeStatic, len(c.Endpoints) > 0},
+	} {
+		if key.given && c.Type != key.of {
+			add(key.name, "belongs to the type %s, and this runtime's type is %s; remove it", key.of, c.Type)
+		}
+	}
+}
+
+func (c RuntimeConfig) validateProcess(add func(key, format string, args ...any)) {
+	used := validateTemplate("command", c.Command, add)
+	validateTemplate("desktop", c.Desktop, add)
+	if len(c.Command) > 0 && !used[wordSocket] && !used[wordPort] {
+		add("command", "uses neither {%s} nor {%s}, so nobody would know where its VNC server listens", wordSocket, wordPort)
+	}
+	if used[wordDisplay] && used[wordDisplayFD] {
+		add("command", "uses both {%s} and {%s}; use the one that its server understands", wordDisplay, wordDisplayFD)
+	}
+	for _, name := range sortedKeys(c.Env) {
+		switch {
+		case name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(c.Env[name], "\x00"):
+			add("env", "%q can't be an environment variable", name)
+		case name == sessionVariable || name == agentVariable:
+			add("env", "%s is set by the agent, by which it finds a session's processes; remove it", name)
+		}
+	}
+}
+
+func validateTemplate(key string, command []string, add func(key, format string, args ...any)) (used map[string]bool) {
+	if len(command) > 0 && command[0] == "" {
+		add(key+"[0]", "is empty; it must name the program")
+	}
+	if len(command) > 0 && strings.Contains(command[0], "/") && !strings.ContainsAny(command[0][:1], "/{") {
+		add(key+"[0]", "%q must be a program's name or an absolute path", command[0])
+	}
+	used = map[string]bool{}
+	for i, argument := range command {
+		words, err := templateWords(argument)
+		if err != nil {
+			add(fmt.Sprintf("%s[%d]", key, i), "%s", err)
+		}
+		for _, word := range words {
+			used[word] = true
+		}
+	}
+	return used
+}
+
+func (c RuntimeConfig) validateStatic(add func(key, format string, args ...any)) {
+	if len(c.Endpoints) == 0 {
+		add("endpoints", "at least one is needed, like {name: vm-1, address: \"127.0.0.1:5901\"}")
+	}
+	if c.Slots > 0 {
+		add("slots", "has no meaning with the type %s, which has one session for each of its endpoints; remove it", TypeStatic)
+	}
+	var seen []string
+	for i, e := range c.Endpoints {
+		key := fmt.Sprintf("endpoints[%d].address", i)
+		if err := checkAddress(e.Address); err != nil {
+			add(key, "%s", err)
+		}
+		if slices.Contains(seen, e.Address) {
+			add(key, "%q is given twice; one session has it at a time", e.Address)
+		}
+		seen = append(seen, e.Address)
+	}
+}
+
+func checkAddress(address string) error {
+	if path, isUnix := strings.CutPrefix(address, unixPrefix); isUnix {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("%q needs an absolute path, like unix:/run/vm-1/vnc.sock", address)
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" {
+		return fmt.Errorf("%q is not an address; use \"host:port\" or \"unix:/path\"", address)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%q has no port from 1 to 65535", address)
+	}
+	return nil
+}
+
+func (c RuntimeConfig) startTimeout() time.Duration {
+	if c.StartTimeout == 0 {
+		return defaultStartTimeout
+	}
+	return c.StartTimeout
+}
+
+// slots is how many sessions may run at once; 0: only the capacity binds.
+func (c RuntimeConfig) slots() int {
+	if c.Type == TypeStatic {
+		return len(c.Endpoints)
+	}
+	return c.Slots
+}

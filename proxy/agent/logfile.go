@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"strings"
+)
+
+// A log file may grow to maxLog bytes, looked at every second; then all but
+// its last keptLog bytes go. The processes that write to it know nothing of
+// that, so they can survive the agent.
+const (
+	maxLog  = 1 << 20
+	keptLog = 64 << 10
+	maxLine = 200 // bytes of a log line in a reason
+)
+
+func openLog(file string) (*os.File, error) {
+	return os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
+// trimLog shortens the file when it is too long. What is written meanwhile may
+// be lost.
+func trimLog(file string) error {
+	info, err := os.Stat(file)
+	if err != nil || info.Size() <= maxLog {
+		return err
+	}
+	tail, err := readTail(file)
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	err = log.Truncate(0) // each of its writers appends, so none leaves a hole
+	if err == nil {
+		_, err = log.Write(tail)
+	}
+	return errors.Join(err, log.Close())
+}
+
+// readTail reads the last keptLog bytes at most, from the start of a line.
+func readTail(file string) ([]byte, error) {
+	log, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	info, err := log.Stat()
+	if err != nil {
+		return nil, err
+	}
+	from := max(info.Size()-keptLog, 0)
+	tail, err := io.ReadAll(io.NewSectionReader(log, from, keptLog))
+	if _, rest, found := bytes.Cut(tail, []byte("\n")); found && from > 0 {
+		tail = rest
+	}
+	return tail, err
+}
+
+// lastWords is the last line of the log that says something, for a reason;
+// empty when there is none.
+func lastWords(file string) string {
+	tail, err := readTail(file)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(string(tail), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(lines[i]), "(EE)")) // X servers end their last words with an empty (EE)
+		if line != "" {
+			return strings.ToValidUTF8(line[:min(len(line), maxLine)], "")
+		}
+	}
+	return ""
+}

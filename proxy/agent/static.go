@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+)
+
+const probeLimit = 3 * time.Second // for an endpoint to greet
+
+// staticDesktop is an endpoint that exists already. It neither starts nor ends
+// with its session, and it may be away for a while: then viewers are refused.
+type staticDesktop struct{ place }
+
+// claimEndpoint takes the first free endpoint that greets.
+func claimEndpoint(ctx context.Context, p place) error {
+	var refused *tunnel.Error
+	for _, e := range p.config.Endpoints {
+		if !p.claims.take(endpointClaim(e.Address), p.session) {
+			continue
+		}
+		limited, cancel := context.WithTimeout(ctx, probeLimit)
+		err := checkGreeting(limited, e.Address)
+		cancel()
+		if err == nil {
+			p.record.Address = e.Address
+			return nil
+		}
+		p.claims.release(p.session)
+		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s (%s) does not answer: %v", e.Name, e.Address, err)
+	}
+	if refused != nil {
+		return refused
+	}
+	return tunnel.Errorf(tunnel.CodeNoRoom, "all %d endpoints of the runtime %s are in use; add one to endpoints, or end a session", len(p.config.Endpoints), p.config.Name)
+}
+
+func endpointClaim(address string) string { return "endpoint " + address }
+
+func (d *staticDesktop) start(ctx context.Context) error { return checkGreeting(ctx, d.record.Address) }
+
+func (d *staticDesktop) adopt(context.Context) error { return nil }
+
+func (d *staticDesktop) wait(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (d *staticDesktop) dial(ctx context.Context) (net.Conn, error) {
+	return dialAddress(ctx, d.record.Address)
+}
+
+func (d *staticDesktop) stop(context.Context) error { return nil }

@@ -1,0 +1,158 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	termGrace   = 2 * time.Second // for the desktop's programs, while they still have their display
+	serverGrace = time.Second     // then for the VNC server
+	endLimit    = 10 * time.Second
+)
+
+// tree is the processes of one session: its VNC server and desktop program,
+// those that carry its mark in their environment, those that are in the session
+// (setsid(2)) of one of these, and the descendants of all of these. Once seen a
+// process stays in, so one that loses its parent is not lost.
+//
+// What escapes is a process that makes a session of its own, drops its
+// environment and loses its parent, all between two looks.
+type tree struct {
+	mark     []byte
+	sessions map[int]process // session ids of setsid(2), with the process that made each
+	known    map[process]bool
+	foreign  map[process]bool // looked at, without the mark
+}
+
+// newTree takes the processes that the agent itself started, each the leader of
+// a session of its own. Leaders that have ended count too: their session's id
+// stays taken while processes are in it.
+func newTree(session string, leaders ...process) *tree {
+	t := &tree{
+		mark:     []byte(sessionVariable + "=" + session),
+		sessions: map[int]process{},
+		known:    map[process]bool{},
+		foreign:  map[process]bool{},
+	}
+	for _, p := range leaders {
+		t.known[p] = true
+		t.sessions[p.PID] = p
+	}
+	return t
+}
+
+// members are the tree's processes that run now.
+func (t *tree) members() ([]process, error) {
+	all, err := listProcesses()
+	if err != nil {
+		return nil, err
+	}
+	byPID := make(map[int]process, len(all))
+	for _, s := range all {
+		byPID[s.pid] = s.process()
+	}
+	// A leader's pid that belongs to another process now says nothing more.
+	for id, leader := range t.sessions {
+		if now, taken := byPID[id]; taken && now != leader {
+			delete(t.sessions, id)
+		}
+	}
+	var members []process
+	for grown := true; grown; {
+		grown = false
+		all = slices.DeleteFunc(all, func(s stat) bool {
+			if s.pid == os.Getpid() { // an agent that was started inside a session
+				return true
+			}
+			if !t.has(s, byPID) {
+				return false
+			}
+			t.known[s.process()] = true
+			t.sessions[s.session] = byPID[s.session] // zero when the leader has ended
+			members = append(members, s.process())
+			grown = true
+			return true
+		})
+	}
+	return members, nil
+}
+
+func (t *tree) has(s stat, byPID map[int]process) bool {
+	p := s.process()
+	if t.known[p] {
+		return true
+	}
+	if parent, found := byPID[s.parent]; found && t.known[parent] {
+		return true
+	}
+	if _, found := t.sessions[s.session]; found {
+		return true
+	}
+	if t.foreign[p] {
+		return false
+	}
+	if slices.ContainsFunc(p.environment(), func(variable []byte) bool { return bytes.Equal(variable, t.mark) }) {
+		return true
+	}
+	t.foreign[p] = true
+	return false
+}
+
+// end ends every process of the tree: first all but the server are asked, then
+// made to, then the server. It returns when none is left, at once when there
+// was none, or fails after endLimit or with ctx, and names those that are left.
+func (t *tree) end(ctx context.Context, server *process) error {
+	ctx, cancel := context.WithTimeout(ctx, endLimit)
+	defer cancel()
+	began := time.Now()
+	var askServer time.Time
+	asked := map[process]bool{}
+	var failed error
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		members, err := t.members()
+		if err != nil {
+			return err
+		}
+		if len(members) == 0 {
+			return nil
+		}
+		failed = nil
+		alone := len(members) == 1 && server != nil && members[0] == *server
+		if askServer.IsZero() && (alone || time.Since(began) > termGrace) {
+			askServer = time.Now()
+		}
+		for _, p := range members {
+			isServer := server != nil && p == *server
+			switch {
+			case isServer && askServer.IsZero():
+			case isServer && time.Since(askServer) > serverGrace, !isServer && time.Since(began) > termGrace:
+				failed = errors.Join(failed, p.signal(unix.SIGKILL))
+			case !asked[p]:
+				asked[p] = true
+				failed = errors.Join(failed, p.signal(unix.SIGTERM))
+			}
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return fmt.Errorf("processes %v can't be ended: %w", pids(members), errors.Join(failed, ctx.Err()))
+		}
+	}
+}
+
+func pids(all []process) []int {
+	ids := make([]int, len(all))
+	for i, p := range all {
+		ids[i] = p.PID
+	}
+	slices.Sort(ids)
+	return ids
+}

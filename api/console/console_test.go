@@ -3,6 +3,7 @@ package console_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -21,10 +22,11 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/api/console"
 )
 
-// TestMain leaves out one goroutine of fasthttp: it sleeps for up to 10 s after
-// its server was shut down, and ends.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
+	goleak.VerifyTestMain(m,
+		// fasthttp starts these on its own and ends them late, or never.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 }
 
 const (
@@ -66,7 +68,7 @@ func servers(t *testing.T, h http.Handler) map[string]*http.Client {
 	to := func(dial func() (net.Conn, error)) *http.Client {
 		transport := &http.Transport{
 			DisableCompression: true, // tests see what was sent
-			Dial:               func(string, string) (net.Conn, error) { return dial() },
+			DialContext:        func(context.Context, string, string) (net.Conn, error) { return dial() },
 		}
 		t.Cleanup(transport.CloseIdleConnections)
 		return &http.Client{Transport: transport}

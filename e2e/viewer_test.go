@@ -147,14 +147,13 @@ func (s *randomServer) serve(conn net.Conn) {
 		delete(s.open, conn)
 		s.mu.Unlock()
 	}()
-	if _, err := io.WriteString(conn, greeting); err != nil {
+	hello := make([]byte, 8)
+	if exchange(conn, greeting, make([]byte, len(greeting))) != nil || // RFC 6143 section 7.1.1
+		exchange(conn, "\x01\x01", make([]byte, 1)) != nil || // section 7.1.2: None is all there is
+		exchange(conn, "\x00\x00\x00\x00", hello) != nil { // section 7.1.3: it went well
 		return
 	}
-	hello := make([]byte, len(greeting)+8)
-	if _, err := io.ReadFull(conn, hello); err != nil {
-		return
-	}
-	seed := binary.BigEndian.Uint64(hello[len(greeting):])
+	seed := binary.BigEndian.Uint64(hello)
 	source := stream(seed)
 	chunk := make([]byte, 32<<10)
 	for sent := int64(0); seed == endless || sent < s.size; {
@@ -173,6 +172,15 @@ func (s *randomServer) serve(conn net.Conn) {
 		}
 	}
 	_, _ = io.Copy(conn, conn) // ends with the viewer
+}
+
+// exchange sends a message and receives the answer to it.
+func exchange(conn net.Conn, message string, answer []byte) error {
+	if _, err := io.WriteString(conn, message); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(conn, answer)
+	return err
 }
 
 func (s *randomServer) sent(seed uint64) int64 {
@@ -195,12 +203,14 @@ func stream(seed uint64) *rand.ChaCha8 {
 
 // sayHello is the viewer's side of a randomServer's handshake.
 func sayHello(conn net.Conn, seed uint64) error {
-	greeted := make([]byte, len(greeting))
-	if _, err := io.ReadFull(conn, greeted); err != nil {
+	if _, err := io.ReadFull(conn, make([]byte, len(greeting))); err != nil {
 		return fmt.Errorf("the greeting: %w", err)
 	}
-	hello := binary.BigEndian.AppendUint64([]byte(greeting), seed)
-	_, err := conn.Write(hello)
+	err := errors.Join(exchange(conn, greeting, make([]byte, 2)), exchange(conn, "\x01", make([]byte, 4)))
+	if err != nil {
+		return fmt.Errorf("the handshake: %w", err)
+	}
+	_, err = conn.Write(binary.BigEndian.AppendUint64(nil, seed))
 	return err
 }
 

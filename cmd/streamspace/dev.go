@@ -25,6 +25,8 @@ type devCommand struct {
 	DirectAllow []string `placeholder:"CIDR:PORTS" help:"VNC servers that sessions with an endpoint may name, like 127.0.0.1/32:5900-5999. May be repeated."`
 }
 
+const devInfoFile = "dev.json"
+
 // devInfo is DIR/dev.json: how scripts find a running dev.
 type devInfo struct {
 	URL      string `json:"url"`
@@ -66,8 +68,6 @@ func (c *devCommand) Run(s *surroundings) error {
 	if err != nil {
 		return errors.Join(err, e.close())
 	}
-	c.welcome(s, info)
-
 	parts, failed := errgroup.WithContext(ctx)
 	edgeContext, stopEdge := context.WithCancel(context.Background())
 	defer stopEdge()
@@ -76,7 +76,34 @@ func (c *devCommand) Run(s *surroundings) error {
 		defer stopEdge() // the agent leaves first, so that the edge hears it
 		return a.serve(failed)
 	})
+	parts.Go(func() error { return c.announce(failed, s, e, data, info) })
 	return parts.Wait()
+}
+
+// announce tells where the console is, once a desktop can be started there.
+func (c *devCommand) announce(ctx context.Context, s *surroundings, e *edge, data string, info devInfo) error {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	patience := time.After(10 * time.Second) // then the console itself tells that the agent is missing
+	for waiting := e.hub.Agents() == 0; waiting; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-patience:
+			waiting = false
+		case <-look.C:
+			waiting = e.hub.Agents() == 0
+		}
+	}
+	text, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(data, devInfoFile), append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	c.welcome(s, info)
+	return nil
 }
 
 func (c *devCommand) edgeConfig(data string) *edgeConfig {
@@ -109,8 +136,7 @@ func (c *devCommand) agentConfig(data, url, tokenFile string) *agentConfig {
 // devCredentials gives the login key and the join token of the folder, the
 // same at every start.
 func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, tokenFile string, err error) {
-	file := filepath.Join(data, "dev.json")
-	if text, err := os.ReadFile(file); err == nil {
+	if text, err := os.ReadFile(filepath.Join(data, devInfoFile)); err == nil {
 		_ = json.Unmarshal(text, &info) // a broken file is made anew
 	}
 	if info.APIKey, err = e.keepKey(ctx, info.APIKey, "dev", store.RoleAdmin); err != nil {
@@ -127,11 +153,7 @@ func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, t
 	}
 	info.URL = e.address()
 	info.AdminURL = "http://" + e.admin.Addr().String()
-	text, err := json.MarshalIndent(info, "", "  ")
-	if err != nil {
-		return info, "", err
-	}
-	return info, tokenFile, writeFile(file, append(text, '\n'), 0o600)
+	return info, tokenFile, nil
 }
 
 // keepKey returns secret when it is still a key of that role, else a new one.

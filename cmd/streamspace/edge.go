@@ -85,7 +85,15 @@ type edge struct {
 // that was opened can serve. The caller calls serve or close.
 func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, error) {
 	e := &edge{config: config, log: log, registry: prometheus.NewRegistry(), coord: store.NewLocal()}
-	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "streamspace_api_pods_available", Help: "Edges that take new work, as this one knows: itself unless it drains.",
+		}, func() float64 {
+			if e.draining.Load() {
+				return 0
+			}
+			return 1
+		}))
 	for _, step := range []func(context.Context) error{
 		e.openCertificates, e.openStore, e.openDataPath, e.openSessions, e.openServers, e.listen,
 	} {

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestEveryKnownFaultHasItsTests holds docs/faults.md against the tests that
+// exist.
+func TestEveryKnownFaultHasItsTests(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "faults.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests strings.Builder
+	err = filepath.WalkDir(filepath.Join("..", ".."), func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && entry.Name() == "node_modules" {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(file, "_test.go") {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			tests.Write(text)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(page), -1)
+	if len(named) < 12 {
+		t.Errorf("docs/faults.md names only %d tests", len(named))
+	}
+	for _, match := range named {
+		if !strings.Contains(tests.String(), "\nfunc "+match[1]+"(t *testing.T)") {
+			t.Errorf("docs/faults.md names %s, which does not exist", match[1])
+		}
+	}
+}

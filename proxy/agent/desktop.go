@@ -34,7 +34,7 @@ func findXvnc(path string) (string, error) {
 			return found, nil
 		}
 	}
-	return "", errors.New("Xtigervnc is not installed; " + installXvnc)
+	return "", errors.New("the VNC server Xtigervnc is not installed; " + installXvnc)
 }
 
 func xvncCommand(program string) []string {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -61,19 +62,29 @@ func createIdentity(file string) (identity, error) {
 	return made, writeDurably(file, append(text, '\n'))
 }
 
+const lockPatience = 2 * time.Second
+
 // lockFolder takes the folder for this process; the lock goes when the file is
-// closed, also by the process's death.
+// closed, also by the process's death. Whatever that process was just starting
+// has the lock too, until it is a program of its own with a session's mark: so
+// who gets the lock finds every process that the agent before had started.
 func lockFolder(data string) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(data, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		file.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another agent runs with the data folder %s; stop it, or give this one a folder of its own with data (--data)", data)
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return file, nil
 		}
-		return nil, fmt.Errorf("the data folder %s can't be locked: %w; put data (--data) on a local disk", data, err)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Since(began) > lockPatience {
+			break
+		}
 	}
-	return file, nil
+	file.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("another agent runs with the data folder %s; stop it, or give this one a folder of its own with data (--data)", data)
+	}
+	return nil, fmt.Errorf("the data folder %s can't be locked: %w; put data (--data) on a local disk", data, err)
 }

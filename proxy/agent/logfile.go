@@ -63,18 +63,31 @@ func readTail(file string) ([]byte, error) {
 }
 
 // lastWords is the last line of the log that says something, for a reason;
-// empty when there is none.
+// empty when there is none. Of an X server's last words, which are several
+// lines, it is the first.
 func lastWords(file string) string {
 	tail, err := readTail(file)
 	if err != nil {
 		return ""
 	}
-	lines := strings.Split(string(tail), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(lines[i]), "(EE)")) // X servers end their last words with an empty (EE)
-		if line != "" {
-			return strings.ToValidUTF8(line[:min(len(line), maxLine)], "")
+	text := string(tail)
+	if _, words, found := strings.Cut(text, "Fatal server error:"); found {
+		for line := range strings.Lines(words) {
+			if line = bareLine(line); line != "" {
+				return line
+			}
 		}
 	}
-	return ""
+	last := ""
+	for line := range strings.Lines(text) {
+		if line = bareLine(line); line != "" {
+			last = line
+		}
+	}
+	return last
+}
+
+func bareLine(line string) string {
+	line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "(EE)"))
+	return strings.ToValidUTF8(line[:min(len(line), maxLine)], "")
 }

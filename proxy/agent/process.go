@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	startAttempts = 3                      // with another display and port, where the agent chose them
+	startAttempts = 5                      // with another display and port, where the agent chose them
 	firstLook     = 5 * time.Millisecond   // for a VNC server that starts to greet
 	longestLook   = 100 * time.Millisecond // TigerVNC greets after some 150 ms
 )
@@ -287,10 +287,14 @@ func (d *processDesktop) adopt(ctx context.Context) error {
 		return err
 	case d.record.Boot != boot:
 		return errors.New("the host was restarted")
-	case d.record.Server == nil || !d.record.Server.alive():
-		return fmt.Errorf("%s ended while the agent was away%s", d.name(), d.lastWords())
+	case d.record.Server == nil:
+		return fmt.Errorf("its state on disk names no process of %s", d.name())
 	}
-	if err := checkGreeting(ctx, d.record.Address); err != nil {
+	err = checkGreeting(ctx, d.record.Address)
+	switch {
+	case !d.record.Server.alive(): // whoever greets, it is not this one
+		return fmt.Errorf("%s ended while the agent was away%s", d.name(), d.lastWords())
+	case err != nil:
 		return fmt.Errorf("%s does not answer the agent that came back: %w", d.name(), err)
 	}
 	d.attended = true

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,10 +14,11 @@ import (
 	"sync"
 )
 
-// Display numbers that are tried for {display}.
+// Display numbers for {display}: above those that X servers choose themselves
+// and people by hand.
 const (
-	firstDisplay = 1
-	lastDisplay  = 999
+	firstDisplay = 100
+	lastDisplay  = 9999
 )
 
 // claims keeps sessions that start at once from choosing the same display,
@@ -49,10 +51,13 @@ func (c *claims) release(session string) {
 }
 
 // freeDisplay claims a display that no X server of this host seems to have.
-// Another one may still take it before the session's server does.
+// Another one may still take it before the session's server does; the search
+// begins anywhere, so that two agents seldom meet.
 func (c *claims) freeDisplay(session string) (string, error) {
-	for n := firstDisplay; n <= lastDisplay; n++ {
-		display := strconv.Itoa(n)
+	const count = lastDisplay - firstDisplay + 1
+	start := mathrand.IntN(count)
+	for i := range count {
+		display := strconv.Itoa(firstDisplay + (start+i)%count)
 		if _, err := os.Lstat(displayLock(display)); err == nil {
 			continue
 		}

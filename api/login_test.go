@@ -1,9 +1,7 @@
 package api
 
 import (
-	"context"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -195,18 +193,4 @@ func TestStoreDownIsNot401(t *testing.T) {
 		}
 	}
 	w.want(200, w.send("GET", "/api/v1/me", "", "Cookie", cookie)) // still known
-}
-
-func TestClientsBehindTheAdaptorAreToldApart(t *testing.T) {
-	w := newWorld(t)
-	for i, address := range []string{"192.0.2.1:1", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1"} {
-		request := httptest.NewRequestWithContext(context.Background(), "GET", "/", nil)
-		request.RemoteAddr = address
-		request.Header.Set("Authorization", "Bearer "+w.secrets[guesser])
-		for range 19 {
-			if _, err := w.auth.Request(request, (&server{}).site); store.CodeOf(err) != store.Unauthorized {
-				t.Fatalf("address %d: %v", i, err)
-			}
-		}
-	}
 }

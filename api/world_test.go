@@ -109,6 +109,7 @@ func (w *world) start(change ...func(*Options)) {
 		Handler:     fasthttpadaptor.NewFastHTTPHandler(New(w.options)),
 		ReadTimeout: hang, WriteTimeout: hang, KeepHijackedConns: true, NoDefaultServerHeader: true,
 		MaxRequestBodySize: maxBody + 1, Logger: quiet{},
+		MaxIdleWorkerDuration: 10 * time.Millisecond, // the goroutine that waits for it outlives the server
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -153,8 +154,10 @@ func (w *world) open(change ...func(*Options)) {
 			}
 			return nil
 		},
-		Viewers:     func(string) int { return 2 },
-		AgentStatus: func(a *store.Agent) store.AgentStatus { return map[bool]store.AgentStatus{true: store.AgentDraining, false: store.AgentOnline}[a.Draining] },
+		Viewers: func(string) int { return 2 },
+		AgentStatus: func(a *store.Agent) store.AgentStatus {
+			return map[bool]store.AgentStatus{true: store.AgentDraining, false: store.AgentOnline}[a.Draining]
+		},
 		AgentActive: func(string) int { return 3 },
 		AgentHomes:  func(string) []string { return []string{"edge-1"} },
 		DrainAgent:  func(ctx context.Context, id string) error { return w.setDraining(ctx, id, true) },

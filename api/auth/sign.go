@@ -33,6 +33,7 @@ func (s *signer) parse(token string, claims jwt.Claims) error {
 	}
 	_, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return s.secret, nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
-		jwt.WithIssuer(issuer), jwt.WithAudience(s.audience), jwt.WithExpirationRequired())
+		jwt.WithIssuer(issuer), jwt.WithAudience(s.audience), jwt.WithExpirationRequired(),
+		jwt.WithStrictDecoding())
 	return err
 }

@@ -21,6 +21,7 @@ var tunnelReasons = map[tunnel.Code]proxy.Reason{
 	tunnel.CodeTimeout:       proxy.AgentBusy,
 	tunnel.CodeSessionStarts: proxy.SessionStarts,
 	tunnel.CodeVNCRefused:    proxy.VNCRefused,
+	tunnel.CodeNoSession:     proxy.ServerClosed, // it has just ended there, which the next try will be told
 	tunnel.CodeNodeDraining:  proxy.NodeDraining,
 }
 

@@ -209,7 +209,7 @@ func storeError(err error) error {
 	}
 	code := store.Internal
 	switch t.Code {
-	case tunnel.CodeAgentOffline, tunnel.CodeAgentBusy, tunnel.CodeTimeout, tunnel.CodeSuperseded, tunnel.CodeNodeDraining:
+	case tunnel.CodeAgentOffline, tunnel.CodeAgentBusy, tunnel.CodeTimeout, tunnel.CodeSuperseded, tunnel.CodeNodeDraining, tunnel.CodeUnavailable:
 		code = store.Unavailable
 	case tunnel.CodeNoRoom:
 		code = store.NoAgent

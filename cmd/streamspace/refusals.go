@@ -19,6 +19,7 @@ var tunnelReasons = map[tunnel.Code]proxy.Reason{
 	tunnel.CodeSuperseded:    proxy.AgentOffline,
 	tunnel.CodeAgentBusy:     proxy.AgentBusy,
 	tunnel.CodeTimeout:       proxy.AgentBusy,
+	tunnel.CodeUnavailable:   proxy.AgentBusy,
 	tunnel.CodeSessionStarts: proxy.SessionStarts,
 	tunnel.CodeVNCRefused:    proxy.VNCRefused,
 	tunnel.CodeNoSession:     proxy.ServerClosed, // it has just ended there, which the next try will be told

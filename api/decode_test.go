@@ -3,6 +3,7 @@ package api
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -69,7 +70,7 @@ func TestOddButGoodBodies(t *testing.T) {
 	a := w.want(202, w.call(alice, "POST", "/api/v1/sessions", full))
 	a.json(&s)
 	if s.Name != "Büro" || s.Labels["gpu"] != "yes" || s.Width != 1280 || s.Height != 800 || s.Viewers != 2 || s.ExpiresAt == nil ||
-		!strings.Contains(string(a.body), `"idle_timeout":"1h30m0s"`) || !strings.Contains(string(a.body), `"max_duration":"2h"`) ||
+		!strings.Contains(string(a.body), `"idle_timeout":"1h30m"`) || !strings.Contains(string(a.body), `"max_duration":"2h"`) ||
 		a.header.Get("Location") != "/api/v1/sessions/"+s.ID {
 		t.Errorf("the session is %s", a.body)
 	}
@@ -122,4 +123,15 @@ func TestIdempotencyKeyGivesTheSameSession(t *testing.T) {
 		}
 	}
 	w.want(202, w.call(alice, "POST", "/api/v1/sessions", `{}`, "Idempotency-Key", strings.Repeat("x", 255)))
+}
+
+func TestDurationsAreWrittenShort(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"0s": 0, "10s": 10 * time.Second, "10m": 10 * time.Minute, "1h": time.Hour, "10h": 10 * time.Hour,
+		"1h30m": 90 * time.Minute, "1h0m10s": time.Hour + 10*time.Second, "1h10m": 70 * time.Minute, "1.5s": 1500 * time.Millisecond,
+	} {
+		if got := duration(d).String(); got != want {
+			t.Errorf("%v is written %s, want %s", d, got, want)
+		}
+	}
 }

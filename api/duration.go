@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,19 +15,15 @@ type duration time.Duration
 
 func (d duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
 
-// String leaves out units that are zero: "1h", not "1h0m0s".
+// String leaves out trailing units that are zero: "1h30m", not "1h30m0s".
 func (d duration) String() string {
-	t := time.Duration(d)
-	switch {
-	case t == 0:
-		return "0s"
-	case t%time.Hour == 0:
-		return strconv.FormatInt(int64(t/time.Hour), 10) + "h"
-	case t%time.Minute == 0 && t < time.Hour:
-		return strconv.FormatInt(int64(t/time.Minute), 10) + "m"
-	default:
-		return t.String()
+	text := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-len("0s")]
+		}
 	}
+	return text
 }
 
 func (d *duration) UnmarshalJSON(text []byte) error {

@@ -28,7 +28,9 @@ func agentFields(a *store.Agent) []any {
 	return append([]any{&a.ID, &a.KeyHash, (*micros)(&a.CreatedAt)}, agentDetailsOf(a)...)
 }
 
-func noAgent(id string) error { return store.Errorf(store.NotFound, "there is no agent %q", id) }
+func noAgent(id string) error {
+	return store.Errorf(store.NotFound, "there is no agent %q", shorten(id))
+}
 
 func validAgent(a *store.Agent) error {
 	switch {

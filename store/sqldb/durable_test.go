@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,10 +15,6 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
-// crashPath names the environment variable that turns this test program into
-// one that creates sessions in that file until it is killed.
-const crashPath = "SQLDB_TEST_CRASH_PATH"
-
 func newRow(agentID string) *store.Session {
 	return &store.Session{
 		ID: uuid.Must(uuid.NewV7()).String(), Org: "acme", Owner: "ann", State: store.Pending, Desired: store.Running,
@@ -28,31 +22,11 @@ func newRow(agentID string) *store.Session {
 	}
 }
 
-// createUntilKilled prints the id of each session once it was acknowledged.
-func createUntilKilled(path string) {
-	err := func() error {
-		db, err := Open(context.Background(), path)
-		if err != nil {
-			return err
-		}
-		for {
-			stored, _, err := db.CreateSession(context.Background(), newRow(""), uuid.NewString())
-			if err != nil {
-				return err
-			}
-			fmt.Println(stored.ID)
-		}
-	}()
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
-
 func TestWhatWasAcknowledgedSurvivesKill9(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamspace.db")
 	var acknowledged []string
 	for round := range 3 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), crashPath+"="+path)
+		child := child(t, childCreates, path)
 		var stderr bytes.Buffer
 		child.Stderr = &stderr
 		stdout, err := child.StdoutPipe()
@@ -213,5 +187,30 @@ func TestAKeyFindsItsSessionForItsOwnerOnly(t *testing.T) {
 		if store.CodeOf(err) != c.want || (err == nil && got.ID != s.ID) {
 			t.Errorf("%+v: %+v, %v", c, got, err)
 		}
+	}
+}
+
+func TestNoUpdateIsLostBetweenTwoProcesses(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "streamspace.db")
+	handles := []*DB{openAt(t, path), openAt(t, path)}
+	s, _, err := handles[0].CreateSession(ctx, newRow(""), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rounds = 50
+	var all sync.WaitGroup
+	for _, db := range handles {
+		all.Go(func() {
+			for range rounds {
+				if _, err := db.UpdateSession(ctx, s.ID, func(s *store.Session) error { s.Width++; return nil }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if s, err = handles[0].Session(ctx, s.ID); err != nil || s.Width != 2*rounds {
+		t.Errorf("%d updates were kept, %v; want %d", s.Width, err, 2*rounds)
 	}
 }

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -35,7 +36,7 @@ func explain(result int) (store.Code, string) {
 	}
 	switch result & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return store.Unavailable, "another process keeps the database locked; two edges can't share one SQLite file"
+		return store.Unavailable, "another process keeps the database locked; one SQLite file serves one edge"
 	case sqlite3.SQLITE_FULL:
 		return store.Unavailable, "the database's disk is full; free some space on it"
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH:
@@ -51,4 +52,28 @@ func explain(result int) (store.Code, string) {
 	default:
 		return store.Internal, "the database refused a statement"
 	}
+}
+
+// contended tells whether err may be the doing of another process that opens
+// the same database: a lock, or a step of a migration that is done already.
+func contended(err error) bool {
+	var failure *sqlite.Error
+	if !errors.As(err, &failure) {
+		return false
+	}
+	switch failure.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_ERROR:
+		return true
+	default:
+		return false
+	}
+}
+
+// shorten keeps a long text of a caller out of an error.
+func shorten(text string) string {
+	const most = 64
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
 }

@@ -15,7 +15,7 @@ func keyFields(k *store.Key) []any {
 	return []any{&k.ID, &k.Name, &k.Org, &k.Owner, &k.Role, &k.Hash, (*micros)(&k.CreatedAt), (*micros)(&k.ExpiresAt)}
 }
 
-func noKey(id string) error { return store.Errorf(store.NotFound, "there is no key %q", id) }
+func noKey(id string) error { return store.Errorf(store.NotFound, "there is no key %q", shorten(id)) }
 
 func (db *DB) CreateKey(ctx context.Context, k *store.Key) error {
 	switch {

@@ -15,11 +15,26 @@ func (db *DB) Sessions(ctx context.Context, f store.SessionFilter) (page []*stor
 	if limit < 1 || limit > store.MaxPage {
 		return nil, "", store.Errorf(store.Invalid, "limit %d is out of range; 1 to %d", f.Limit, store.MaxPage)
 	}
+	text, args, err := listQuery(f)
+	if err != nil {
+		return nil, "", err
+	}
+	// One more than the page holds tells whether there is another page.
+	page, err = all(ctx, db.reader, sessionFields, text, append(args, limit+1)...)
+	if err != nil || len(page) <= limit {
+		return page, "", err
+	}
+	last := page[limit-1]
+	return page[:limit], cursor{created: last.CreatedAt.UnixMicro(), id: last.ID}.String(), nil
+}
+
+// listQuery lacks the last argument, the number of rows.
+func listQuery(f store.SessionFilter) (text string, args []any, err error) {
 	conditions, args := narrow(f)
 	if f.Cursor != "" {
 		after, err := parseCursor(f.Cursor)
 		if err != nil {
-			return nil, "", err
+			return "", nil, err
 		}
 		conditions, args = append(conditions, "(created_at, id) < (?, ?)"), append(args, after.created, after.id)
 	}
@@ -27,14 +42,7 @@ func (db *DB) Sessions(ctx context.Context, f store.SessionFilter) (page []*stor
 	if len(conditions) > 0 {
 		where = " WHERE " + strings.Join(conditions, " AND ")
 	}
-	// One more than the page holds tells whether there is another page.
-	page, err = all(ctx, db.reader, sessionFields,
-		"SELECT "+sessionColumns+" FROM sessions"+where+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit+1)...)
-	if err != nil || len(page) <= limit {
-		return page, "", err
-	}
-	last := page[limit-1]
-	return page[:limit], cursor{created: last.CreatedAt.UnixMicro(), id: last.ID}.String(), nil
+	return "SELECT " + sessionColumns + " FROM sessions" + where + " ORDER BY created_at DESC, id DESC LIMIT ?", args, nil
 }
 
 func narrow(f store.SessionFilter) (conditions []string, args []any) {
@@ -76,13 +84,4 @@ func parseCursor(text string) (cursor, error) {
 		return cursor{}, store.Errorf(store.Invalid, "cursor %q is not one that a list returned; leave it out to start at the newest", shorten(text))
 	}
 	return c, nil
-}
-
-// shorten keeps a long text out of an error.
-func shorten(text string) string {
-	const most = 64
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "..."
 }

@@ -13,14 +13,10 @@ import (
 //go:embed migrations/sqlite/*.sql
 var migrations embed.FS
 
-// migrateTries is more than one because SQLite has no lock that spans
-// migrations: when two processes start on a new file, the later one finds a
-// step already done, fails, and has nothing left to do on its next try.
-const migrateTries = 3
-
 // migrate brings the schema to this program's version, each step in one
-// transaction.
-func migrate(ctx context.Context, writer *sql.DB) (err error) {
+// transaction. When another process does the same at the same time, a step may
+// fail because it is done already.
+func migrate(ctx context.Context, writer *sql.DB) error {
 	steps, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
 		return err
@@ -30,15 +26,6 @@ func migrate(ctx context.Context, writer *sql.DB) (err error) {
 	if err != nil {
 		return err
 	}
-	for range migrateTries {
-		if err = migrateOnce(ctx, provider); err == nil || ctx.Err() != nil {
-			break
-		}
-	}
-	return err
-}
-
-func migrateOnce(ctx context.Context, provider *goose.Provider) error {
 	stored, known, err := provider.GetVersions(ctx)
 	if err != nil {
 		return fault(ctx, err)
@@ -46,8 +33,6 @@ func migrateOnce(ctx context.Context, provider *goose.Provider) error {
 	if stored > known {
 		return fmt.Errorf("its schema has version %d and this program knows versions up to %d; run the newer program that wrote it, or restore a backup from before the upgrade", stored, known)
 	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fault(ctx, err)
-	}
-	return nil
+	_, err = provider.Up(ctx)
+	return fault(ctx, err)
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -26,6 +25,9 @@ const (
 	readers = 4
 	// busyTimeout is how long to wait for another process's write.
 	busyTimeout = 5 * time.Second
+	// settlePause is long against a migration's step and short against
+	// busyTimeout.
+	settlePause = 50 * time.Millisecond
 )
 
 // DB is a store.Store in one SQLite file.
@@ -69,10 +71,27 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	keepOpen(writer, 1)
 	keepOpen(reader, readers)
 	db := &DB{path: path, file: file, writer: writer, reader: reader}
-	if err := db.prepare(ctx); err != nil {
+	if err := db.settle(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", path, err), db.Close())
 	}
 	return db, nil
+}
+
+// settle prepares the database, again when another process was at it: to turn
+// on WAL mode, to recover a log, to close last and to migrate, SQLite takes
+// locks for which it does not wait, whatever the busy timeout.
+func (db *DB) settle(ctx context.Context) error {
+	for patience := time.Now().Add(busyTimeout); ; {
+		err := db.prepare(ctx)
+		if !contended(err) || time.Now().After(patience) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(settlePause):
+		}
+	}
 }
 
 func (db *DB) prepare(ctx context.Context) error {
@@ -100,26 +119,41 @@ func keepOpen(pool *sql.DB, connections int) {
 	pool.SetMaxIdleConns(connections)
 }
 
-// makeFile makes sure that there is a file that this user may write.
+// makeFile makes sure that there is a file, and says which. It opens only what
+// it makes: closing a file drops every lock that this process holds on it, also
+// those of another DB (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 func makeFile(path string) (os.FileInfo, error) {
 	if err := makeFolder(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("the folder of the database %s can't be made: %w; name a folder that this user may write", path, err)
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, syscall.EISDIR) {
+	file, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = createFile(path); err == nil {
+			file, err = os.Stat(path)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the database can't be opened: %w; name a file that this user may write", err)
+	case file.IsDir():
 		return nil, fmt.Errorf("the database %s is a folder; name a file in it, such as %s", path, filepath.Join(path, "streamspace.db"))
+	case !file.Mode().IsRegular():
+		return nil, fmt.Errorf("the database %s is not a regular file; name one on a local disk", path)
+	default:
+		return file, nil
+	}
+}
+
+// createFile leaves a file alone that was made in the meantime.
+func createFile(path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the database can't be opened: %w; name a file that this user may write", err)
+		return err
 	}
-	info, err := file.Stat()
-	if err := errors.Join(err, file.Close()); err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("the database %s is not a regular file; name one on a local disk", path)
-	}
-	return info, nil
+	return file.Close()
 }
 
 // makeFolder is os.MkdirAll that makes the new names durable: SQLite sees to

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -151,29 +152,23 @@ func TestADatabaseOfANewerProgramIsRefused(t *testing.T) {
 	}
 }
 
-func TestANewDatabaseOpenedAtOnceIsMadeOnce(t *testing.T) {
+func TestANewDatabaseOpenedByProcessesAtOnceIsMadeOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "streamspace.db")
 	var all sync.WaitGroup
-	secrets := make([][]byte, 4)
+	secrets := make([]string, 4)
 	for i := range secrets {
 		all.Go(func() {
-			db, err := Open(context.Background(), path)
+			output, err := child(t, childSecret, path).Output()
 			if err != nil {
-				t.Error(err)
-				return
+				t.Errorf("a process failed: %v, %s", err, err.(*exec.ExitError).Stderr)
 			}
-			if secrets[i], err = db.Secret(context.Background(), "ticket"); err != nil {
-				t.Error(err)
-			}
-			if err := db.Close(); err != nil {
-				t.Error(err)
-			}
+			secrets[i] = string(output)
 		})
 	}
 	all.Wait()
 	for _, secret := range secrets {
-		if len(secret) != 32 || !bytes.Equal(secret, secrets[0]) {
-			t.Fatal("two edges on one database have different secrets")
+		if len(secret) != 64 || secret != secrets[0] {
+			t.Fatalf("two processes on one database have different secrets: %q, %q", secret, secrets[0])
 		}
 	}
 }

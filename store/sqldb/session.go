@@ -31,7 +31,9 @@ func detailsOf(s *store.Session) []any {
 
 func sessionFields(s *store.Session) []any { return append(identityOf(s), detailsOf(s)...) }
 
-func noSession(id string) error { return store.Errorf(store.NotFound, "there is no session %q", id) }
+func noSession(id string) error {
+	return store.Errorf(store.NotFound, "there is no session %q", shorten(id))
+}
 
 func (db *DB) CreateSession(ctx context.Context, s *store.Session, idempotencyKey string) (*store.Session, bool, error) {
 	now := time.Now()
@@ -111,7 +113,7 @@ func (db *DB) SessionByKey(ctx context.Context, org, owner, idempotencyKey strin
 }
 
 func sessionByKey(ctx context.Context, q querier, org, owner, key string, now time.Time) (*store.Session, error) {
-	missing := store.Errorf(store.NotFound, "no session was created with the idempotency key %q", key)
+	missing := store.Errorf(store.NotFound, "no session was created with the idempotency key %q", shorten(key))
 	return one(ctx, q, missing, sessionFields,
 		"SELECT "+sessionColumns+` FROM sessions WHERE id =
 		(SELECT session_id FROM idempotency_keys WHERE org = ? AND owner = ? AND key = ? AND created_at > ?)`,
@@ -155,15 +157,17 @@ func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.S
 	return stored, nil
 }
 
+// The states are literals because only then the index of active sessions is
+// used.
+const countActive = `SELECT agent_id, runtime, COUNT(*) FROM sessions
+	WHERE agent_id <> '' AND state NOT IN ('terminated', 'failed') GROUP BY agent_id, runtime`
+
 func (db *DB) ActiveSessions(ctx context.Context) (map[string]map[string]int, error) {
 	type count struct {
 		agent, runtime string
 		sessions       int
 	}
-	// The states are literals because only then the index of active sessions is used.
-	counts, err := all(ctx, db.reader, func(c *count) []any { return []any{&c.agent, &c.runtime, &c.sessions} },
-		`SELECT agent_id, runtime, COUNT(*) FROM sessions
-		WHERE agent_id <> '' AND state NOT IN ('terminated', 'failed') GROUP BY agent_id, runtime`)
+	counts, err := all(ctx, db.reader, func(c *count) []any { return []any{&c.agent, &c.runtime, &c.sessions} }, countActive)
 	if err != nil {
 		return nil, err
 	}
@@ -181,12 +185,12 @@ func (db *DB) ActiveSessions(ctx context.Context) (map[string]map[string]int, er
 // writers get their turn.
 const purgeBatch = 500
 
+const purgeEnded = `DELETE FROM sessions WHERE id IN
+	(SELECT id FROM sessions WHERE state IN ('terminated', 'failed') AND updated_at < ? LIMIT ?) RETURNING id`
+
 func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error) {
 	for {
-		batch, err := all(ctx, db.writer, func(id *string) []any { return []any{id} },
-			`DELETE FROM sessions WHERE id IN
-			(SELECT id FROM sessions WHERE state IN ('terminated', 'failed') AND updated_at < ? LIMIT ?) RETURNING id`,
-			micros(t), purgeBatch)
+		batch, err := all(ctx, db.writer, func(id *string) []any { return []any{id} }, purgeEnded, micros(t), purgeBatch)
 		deleted += len(batch)
 		if err != nil {
 			return deleted, err

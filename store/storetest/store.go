@@ -22,7 +22,9 @@ const hang = time.Minute
 // TestStore holds a Store to its contract. open returns a new and empty one,
 // and closes it when its test ends.
 func TestStore(t *testing.T, open func(t *testing.T) store.Store) {
-	for _, group := range [][]behaviour{sessionBehaviours(), changeBehaviours(), listBehaviours(), agentBehaviours(), keyBehaviours()} {
+	for _, group := range [][]behaviour{
+		sessionBehaviours(), idempotencyBehaviours(), changeBehaviours(), listBehaviours(), agentBehaviours(), keyBehaviours(),
+	} {
 		for _, b := range group {
 			t.Run(b.name, func(t *testing.T) { b.test(t, open(t)) })
 		}

@@ -27,7 +27,7 @@ CREATE TABLE sessions (
 -- Lists: all, of one owner, of one agent.
 CREATE INDEX sessions_created ON sessions (created_at, id);
 CREATE INDEX sessions_owner ON sessions (org, owner, created_at, id);
-CREATE INDEX sessions_agent ON sessions (agent_id, created_at, id) WHERE agent_id <> '';
+CREATE INDEX sessions_agent ON sessions (agent_id, created_at, id);
 
 -- Counts of what takes room, and what may be purged.
 CREATE INDEX sessions_active ON sessions (agent_id, runtime)

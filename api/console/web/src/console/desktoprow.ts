@@ -1,0 +1,74 @@
+import type { Session, State } from "../api/types.ts";
+import type { Context } from "../app.ts";
+import { age, desktopName, sentence } from "../text.ts";
+import { fill, h, setText } from "../ui/dom.ts";
+import { askAndStop } from "./actions.ts";
+import type { Agents } from "./agents.ts";
+
+const canBeOpened: ReadonlySet<State> = new Set<State>(["pending", "starting", "running", "hibernated", "unreachable"]);
+
+/** One row of the list of desktops. */
+export function desktopRow(first: Session, context: Context, agents: Agents | undefined, changed: () => void) {
+  let latest = first;
+  const path = `/desktop/${first.id}`;
+  const follow = (event: MouseEvent) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab or window
+    event.preventDefault();
+    context.go(path);
+  };
+  const named = h("span", { class: "name" });
+  const detail = h("span", { class: "quiet small" });
+  const state = h("span", { class: "state", "data-testid": "desktop-state" });
+  const reason = h("span", { class: "quiet small reason", "data-testid": "desktop-reason" });
+  const cell = (label: string) => h("td", { "data-label": label });
+  const host = agents && cell("Host");
+  const runtime = cell("Runtime");
+  const viewers = cell("Viewers");
+  const since = cell("Age");
+  const open = h("a", { href: path, class: "button small", "data-testid": "open", onclick: follow }, "Open");
+  const stop = h(
+    "button",
+    {
+      type: "button",
+      class: "button small",
+      "data-testid": "stop",
+      onclick: async () => {
+        if (await askAndStop({ id: latest.id, name: desktopName(latest) }, context)) changed();
+      },
+    },
+    "Stop",
+  );
+  const row = h(
+    "tr",
+    { "data-testid": "desktop-row", "data-id": first.id },
+    h("th", { scope: "row" }, named, detail),
+    h("td", { "data-label": "State" }, state, reason),
+    host,
+    runtime,
+    viewers,
+    since,
+    h("td", { class: "actions" }, open, stop),
+  );
+  const update = (session: Session) => {
+    latest = session;
+    const name = desktopName(session);
+    setText(named, name);
+    setText(detail, session.endpoint || (session.width ? `${session.width} × ${session.height}` : ""));
+    if (state.dataset["state"] !== session.state) {
+      state.dataset["state"] = session.state;
+      fill(state, h("span", { class: "dot" }), session.state);
+    }
+    setText(reason, sentence(session.reason));
+    if (host) setText(host, session.endpoint ? "direct" : session.agent_id ? agents.nameOf(session.agent_id) : "–");
+    setText(runtime, session.runtime || "–");
+    setText(viewers, String(session.viewers));
+    setText(since, age(session.created_at));
+    since.title = session.created_at ? new Date(session.created_at).toLocaleString() : "";
+    open.hidden = !canBeOpened.has(session.state);
+    stop.hidden = open.hidden;
+    open.setAttribute("aria-label", `Open ${name}`);
+    stop.setAttribute("aria-label", `Stop ${name}`);
+  };
+  update(first);
+  return { row, update };
+}

@@ -1,0 +1,5 @@
+import { App } from "./app.ts";
+import { applyTheme } from "./ui/theme.ts";
+
+applyTheme();
+new App(document.body).start();

@@ -1,0 +1,173 @@
+import { isAborted, isLoggedOut, NoAnswer, Problem } from "../api/client.ts";
+import type { Session } from "../api/types.ts";
+import { Backoff } from "../backoff.ts";
+import { sentence } from "../text.ts";
+import { isFinal, lost, type Ending } from "./reasons.ts";
+
+/** One try to show the desktop: a WebSocket and the picture drawn from it. */
+export interface Stream {
+  /** Settles when the picture is there; never, when the stream ends before. */
+  live: Promise<void>;
+  ended: Promise<Ending>;
+  close(): void;
+}
+
+export type Status =
+  | { state: "connecting"; words: string }
+  | { state: "live" }
+  | { state: "reconnecting"; words: string; retryAt: number | undefined } // undefined: trying now
+  | { state: "ended"; ending: Ending };
+
+export interface Needs {
+  session(signal: AbortSignal): Promise<Session>;
+  ticket(signal: AbortSignal): Promise<string>;
+  open(ticket: string): Stream;
+  /** Called at each change of status. */
+  status(status: Status): void;
+  random?: () => number;
+}
+
+/** Times in milliseconds. */
+const pollWhileStarting = 250;
+const settled = 5_000; // a stream that lived this long was a good one: start over with short waits
+const handOver = 500; // spreads the pages of a draining edge over its peers
+
+/** Keeps one desktop in view: connects, and connects again after whatever can be mended. */
+export class Connection {
+  private readonly backoff: Backoff;
+  private readonly random: () => number;
+  private wake = () => {};
+  private wasLive = false;
+
+  constructor(private readonly needs: Needs) {
+    this.random = needs.random ?? Math.random;
+    this.backoff = new Backoff(this.random);
+  }
+
+  /** Returns when the desktop has ended for good, or the signal aborts. Throws when the person is logged out. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.needs.status({ state: "connecting", words: "Connecting…" });
+    while (!signal.aborted) {
+      const ending = await this.attempt(signal);
+      if (!ending || signal.aborted) return;
+      if (isFinal(ending)) {
+        this.needs.status({ state: "ended", ending });
+        return;
+      }
+      await this.pause(ending, signal);
+    }
+  }
+
+  /** Ends a pause: something has changed that makes another try worthwhile now. */
+  nudge(): void {
+    this.wake();
+  }
+
+  /** Connects once and returns why that ended; undefined when the signal aborted. */
+  private async attempt(signal: AbortSignal): Promise<Ending | undefined> {
+    let stream: Stream | undefined;
+    const close = () => stream?.close();
+    signal.addEventListener("abort", close);
+    try {
+      const hindrance = await this.ready(signal);
+      if (hindrance) return hindrance;
+      stream = this.needs.open(await this.needs.ticket(signal));
+      return await this.show(stream);
+    } catch (error) {
+      if (isAborted(error)) return undefined;
+      return endingOfError(error);
+    } finally {
+      signal.removeEventListener("abort", close);
+    }
+  }
+
+  private async show(stream: Stream): Promise<Ending> {
+    let liveSince = Infinity;
+    void stream.live.then(() => {
+      liveSince = Date.now();
+      this.wasLive = true;
+      this.needs.status({ state: "live" });
+    });
+    const ending = await stream.ended;
+    if (Date.now() - liveSince >= settled) this.backoff.reset();
+    return ending;
+  }
+
+  /** Waits while the desktop starts; returns what keeps it from being shown. */
+  private async ready(signal: AbortSignal): Promise<Ending | undefined> {
+    for (;;) {
+      const { state, reason } = await this.needs.session(signal);
+      switch (state) {
+        case "running":
+          return undefined;
+        case "pending":
+        case "starting":
+          this.trying(sentence(reason) || "Starting…");
+          await this.sleep(pollWhileStarting, signal);
+          if (signal.aborted) return lost;
+          break;
+        case "unreachable":
+          return { code: "agent_offline", words: sentence(reason) || "The desktop's host is offline." };
+        case "hibernated":
+          return { code: "hibernated", words: sentence(reason) || "The desktop is paused." };
+        case "failed":
+          return { code: "session_ended", words: sentence(reason) || "The desktop has failed." };
+        case "stopping":
+        case "terminated":
+          return { code: "session_ended", words: sentence(reason) || "The desktop has ended." };
+      }
+    }
+  }
+
+  /** Tells that an attempt goes on, and what it waits for. */
+  private trying(words: string): void {
+    this.needs.status(
+      this.wasLive ? { state: "reconnecting", words, retryAt: undefined } : { state: "connecting", words },
+    );
+  }
+
+  private async pause({ code, words }: Ending, signal: AbortSignal): Promise<void> {
+    if (code === "session_starting") {
+      this.trying(words);
+      await this.sleep(pollWhileStarting, signal);
+      return;
+    }
+    const wait = code === "node_draining" ? handOver * this.random() : this.backoff.next();
+    this.needs.status({ state: "reconnecting", words, retryAt: Date.now() + wait });
+    await this.sleep(wait, signal);
+    this.needs.status({ state: "reconnecting", words, retryAt: undefined });
+  }
+
+  private sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        this.wake = () => {};
+        resolve();
+      };
+      const timer = setTimeout(done, milliseconds);
+      signal.addEventListener("abort", done);
+      this.wake = done;
+      if (signal.aborted) done();
+    });
+  }
+}
+
+/** What an API call's failure means for the viewer. Throws what it can't explain. */
+function endingOfError(error: unknown): Ending {
+  if (error instanceof NoAnswer) return { code: "no_answer", words: error.message };
+  if (!(error instanceof Problem) || isLoggedOut(error)) throw error;
+  const words = sentence(error.message);
+  switch (error.status) {
+    case 400: // the id in the page's address is not an id
+    case 404:
+      return { code: "no_such_session", words };
+    case 403:
+      return { code: "forbidden", words };
+    case 409:
+      return { code: "session_ended", words };
+    default:
+      return { code: error.code || "unavailable", words };
+  }
+}

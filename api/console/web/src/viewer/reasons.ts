@@ -1,0 +1,53 @@
+/** Why a stream ended: a stable word (proxy/reason.go) and what to tell a person. */
+export interface Ending {
+  code: string;
+  words: string;
+}
+
+/** Endings of the page's own: the edge could say nothing, or was not asked. */
+export const lost: Ending = { code: "lost", words: "The connection was lost." };
+export const refused: Ending = { code: "refused", words: "The server refused the connection." };
+export const silent: Ending = { code: "silent", words: "The connection went silent." };
+export const unreadable: Ending = { code: "unreadable", words: "The picture could not be read." };
+export const declined: Ending = { code: "declined", words: "The desktop asked for a password." };
+
+/** Endings that a new connection from this page can't mend, with whether the desktop itself is over. */
+const final: ReadonlyMap<string, "over" | "there"> = new Map([
+  ["no_such_session", "over"],
+  ["session_ended", "over"],
+  ["idle", "over"],
+  ["max_duration", "over"],
+  ["taken_down", "over"],
+  ["wrong_method", "there"],
+  ["not_websocket", "there"],
+  ["bad_version", "there"],
+  ["bad_handshake", "there"],
+  ["origin_denied", "there"],
+  ["bad_ticket", "there"],
+  ["endpoint_denied", "there"],
+  ["not_vnc", "there"],
+  ["viewer_not_vnc", "there"],
+  ["text_frame", "there"],
+  ["protocol_error", "there"],
+  ["message_too_big", "there"],
+  ["viewer_left", "there"],
+  ["forbidden", "there"],
+  ["declined", "there"],
+]);
+
+/** Tells whether to give up. */
+export const isFinal = ({ code }: Ending): boolean => final.has(code);
+
+/** Tells whether the desktop has ended, and not only this view of it. */
+export const isOver = ({ code }: Ending): boolean => final.get(code) === "over";
+
+/**
+ * Reads a close frame. The edge's reason is "word: what a person should know";
+ * without one the browser (1006, 1005) or this page (1000) has closed.
+ */
+export function endingOf(close: { code: number; reason: string }, wasLive: boolean): Ending {
+  const [, code, words] = /^([a-z_]+): (.+)$/s.exec(close.reason) ?? [];
+  if (code && words) return { code, words };
+  if (close.reason) return { code: "other", words: close.reason };
+  return wasLive ? lost : refused;
+}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"syscall"
 
-	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent/demo"
@@ -29,7 +28,7 @@ func (d *demoDesktop) start(context.Context) error {
 	server := demo.New(demo.Options{
 		Name:  "StreamSpace demo",
 		Width: d.record.Width, Height: d.record.Height,
-		Log: d.log.With(zap.String("session", d.session)),
+		Log: d.log,
 	})
 	d.listener, d.ended = newMemoryListener(), make(chan struct{})
 	// Of its own, since stop must be able to end it while the agent runs on.

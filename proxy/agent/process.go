@@ -86,7 +86,7 @@ func (d *processDesktop) start(ctx context.Context) error {
 		if !unlucky || attempt == startAttempts {
 			return err
 		}
-		d.log.Info("the VNC server ended; trying another display and port", zap.String("session", d.session), zap.Error(err))
+		d.log.Info("the VNC server ended; trying another display and port", zap.Error(err))
 	}
 }
 
@@ -213,7 +213,7 @@ func (d *processDesktop) startDesktop(words map[string]string) error {
 		var missing string
 		command, missing = defaultDesktop(searchPath(d.config.Env), d.record.Width, d.record.Height)
 		if missing != "" {
-			d.log.Warn(missing, zap.String("session", d.session))
+			d.log.Warn(missing)
 		}
 	}
 	if len(command) > 0 {
@@ -260,7 +260,7 @@ func (d *processDesktop) launch(template []string, words map[string]string, fold
 	}
 	d.spawn(func(ctx context.Context) {
 		if started.reap(ctx) {
-			d.log.Info("a session's process ended", zap.String("session", d.session), zap.String("program", command[0]), zap.Int("pid", started.PID), zap.String("how", started.status))
+			d.log.Info("a session's process ended", zap.String("program", command[0]), zap.Int("pid", started.PID), zap.String("how", started.status))
 		}
 	})
 	return started, nil
@@ -327,7 +327,7 @@ func (d *processDesktop) stop(ctx context.Context) error {
 	if d.record.Display != "" {
 		removeDisplay(d.record.Display, d.record.Server)
 	}
-	return nil
+	return unmountBeneath(d.dir)
 }
 
 // leaders are the processes by which the rest is found. Those that ended while

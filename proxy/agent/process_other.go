@@ -23,6 +23,8 @@ func (process) wait(context.Context) error { return errNotLinux() }
 
 func markedSessions(string) (map[string]bool, error) { return nil, nil }
 
+func unmountBeneath(string) error { return nil }
+
 type tree struct{}
 
 func newTree(string, ...process) *tree { return &tree{} }

@@ -96,7 +96,7 @@ export class App implements Omit<Context, "me" | "changes"> {
 
   private put(page: HTMLElement): void {
     this.root.replaceChildren(page, this.notices.element);
-    page.querySelector<HTMLElement>("[autofocus]")?.focus();
+    page.querySelector<HTMLElement>("[data-autofocus]")?.focus();
   }
 
   /** Asks until the server says who the person is, or that nobody is logged in. */

@@ -12,7 +12,7 @@ export function loginPage(loggedIn: () => void): HTMLElement {
     autocomplete: "current-password",
     spellcheck: "false",
     required: true,
-    autofocus: true,
+    "data-autofocus": true,
     "aria-describedby": "key-help key-error",
     "data-testid": "login-key",
   });
@@ -40,6 +40,7 @@ export function loginPage(loggedIn: () => void): HTMLElement {
     },
     h("h1", {}, brand()),
     h("p", { class: "quiet" }, "Log in to your desktops."),
+    h("input", { type: "text", autocomplete: "username", value: "streamspace", hidden: true }), // for password managers
     h("div", { class: "field" }, h("label", { for: "key" }, "Access key"), key),
     error,
     submit,

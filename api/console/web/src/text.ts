@@ -20,8 +20,3 @@ export function sentence(words: string): string {
 export function desktopName({ id, name }: { id: string; name: string }): string {
   return name || `Desktop ${id.slice(-4)}`;
 }
-
-/** "1 viewer", "2 viewers". */
-export function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? "" : "s"}`;
-}

@@ -22,7 +22,7 @@ export class Clipboard {
     h(
       "div",
       { class: "actions" },
-      h("button", { type: "button", class: "button", onclick: () => void this.copy() }, "Copy to this computer"),
+      h("button", { type: "button", class: "button", onclick: () => void this.copy() }, "Copy here"),
       h(
         "button",
         { type: "button", class: "button primary", "data-testid": "clipboard-send", onclick: () => this.sendText() },

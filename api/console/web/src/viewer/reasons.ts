@@ -41,13 +41,18 @@ export const isFinal = ({ code }: Ending): boolean => final.has(code);
 /** Tells whether the desktop has ended, and not only this view of it. */
 export const isOver = ({ code }: Ending): boolean => final.get(code) === "over";
 
+/** Close code 1005: no status was given (RFC 6455 section 7.4.1). */
+const noStatus = 1005;
+
 /**
- * Reads a close frame. The edge's reason is "word: what a person should know";
- * without one the browser (1006, 1005) or this page (1000) has closed.
+ * Reads a close event. The edge's reason is "word: what a person should know".
+ * Without one it is noVNC that closed, with no status, or the browser that
+ * noticed the loss.
  */
 export function endingOf(close: { code: number; reason: string }, wasLive: boolean): Ending {
   const [, code, words] = /^([a-z_]+): (.+)$/s.exec(close.reason) ?? [];
   if (code && words) return { code, words };
   if (close.reason) return { code: "other", words: close.reason };
+  if (close.code === noStatus) return unreadable;
   return wasLive ? lost : refused;
 }

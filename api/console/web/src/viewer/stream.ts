@@ -43,10 +43,11 @@ export function openStream(ticket: string, screen: Screen, trust: Trust, clipboa
   let endedBy: (ending: Ending) => void;
   const ended = new Promise<Ending>((resolve) => (endedBy = resolve));
   const end = (ending: Ending) => {
-    endedBy(ending); // only the first one counts
-    watchdog.stop();
+    if (over.signal.aborted) return;
     over.abort();
-    rfb.disconnect();
+    watchdog.stop();
+    if (socket.readyState !== WebSocket.CLOSED) rfb.disconnect(); // else it has noticed by itself
+    endedBy(ending);
   };
 
   const live = new Promise<void>((resolve) =>

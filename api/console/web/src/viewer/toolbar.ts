@@ -88,12 +88,12 @@ function scalingSelect(screen: Screen): HTMLSelectElement {
   const modes: [Scaling, string][] = [
     ["fit", "Fit"],
     ["original", "1:1"],
-    ["resize", "Resize desktop"],
+    ["resize", "Resize"],
   ];
   const chosen = preference("scaling");
   const select = h(
     "select",
-    { "aria-label": "Scaling", title: "Scaling", "data-testid": "scaling" },
+    { "aria-label": "Scaling", title: "Scaling: fit the desktop to the page, show it 1:1, or resize it", "data-testid": "scaling" },
     ...modes.map(([value, label]) => h("option", { value, selected: value === chosen }, label)),
   );
   select.addEventListener("change", () => {

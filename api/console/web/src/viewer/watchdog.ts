@@ -1,4 +1,5 @@
 /** Times in milliseconds. */
+const lookEvery = 1_000;
 const probeAfter = 5_000; // of silence
 const patience = 8_000; // for the probe's answer
 const patienceInDoubt = 3_000;
@@ -9,7 +10,7 @@ const patienceInDoubt = 3_000;
  * nothing has come for a while it sends a probe that must be answered.
  */
 export class Watchdog {
-  private readonly timer: ReturnType<typeof setInterval>;
+  private timer: ReturnType<typeof setTimeout>;
   private heardAt = Date.now();
   private deadline = Infinity; // for the answer to a probe
 
@@ -17,7 +18,7 @@ export class Watchdog {
     private readonly probe: () => void,
     private readonly dead: () => void,
   ) {
-    this.timer = setInterval(() => this.look(), 1000);
+    this.timer = setTimeout(() => this.look(), lookEvery);
   }
 
   /** Something came from the other end. */
@@ -33,15 +34,17 @@ export class Watchdog {
   }
 
   stop(): void {
-    clearInterval(this.timer);
+    clearTimeout(this.timer);
   }
 
   private look(): void {
     const now = Date.now();
     if (now >= this.deadline) {
-      this.stop();
       this.dead();
-    } else if (this.deadline === Infinity && now - this.heardAt >= probeAfter) {
+      return;
+    }
+    this.timer = setTimeout(() => this.look(), lookEvery);
+    if (this.deadline === Infinity && now - this.heardAt >= probeAfter) {
       this.deadline = now + patience;
       this.probe();
     }

@@ -1,0 +1,215 @@
+import assert from "node:assert/strict";
+import { test, type TestContext } from "node:test";
+import { NoAnswer, Problem } from "../api/client.ts";
+import type { Session, State } from "../api/types.ts";
+import { Connection, type Needs, type Status, type Stream } from "./connection.ts";
+import { lost, type Ending } from "./reasons.ts";
+
+/** A stream whose other end is the test. */
+class FakeStream implements Stream {
+  goLive!: () => void;
+  end!: (ending: Ending) => void;
+  closed = false;
+  readonly live = new Promise<void>((resolve) => (this.goLive = resolve));
+  readonly ended = new Promise<Ending>((resolve) => (this.end = resolve));
+  close() {
+    this.closed = true;
+    this.end({ code: "viewer_left", words: "" });
+  }
+}
+
+/** An edge with one session, a clock, and a page that looks on. */
+function setUp(t: TestContext, overrides: Partial<Needs> = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const world = {
+    state: "running" as State,
+    reason: "",
+    tickets: 0,
+    streams: [] as FakeStream[],
+    statuses: [] as Status[],
+    get status() {
+      return this.statuses.at(-1)!;
+    },
+    get stream() {
+      return this.streams.at(-1)!;
+    },
+  };
+  const abort = new AbortController();
+  const connection = new Connection({
+    session: async () => ({ state: world.state, reason: world.reason }) as Session,
+    ticket: async () => `ticket-${++world.tickets}`,
+    open: () => {
+      const stream = new FakeStream();
+      world.streams.push(stream);
+      return stream;
+    },
+    status: (status) => world.statuses.push(status),
+    random: () => 1,
+    ...overrides,
+  });
+  const run = Promise.resolve().then(() => connection.run(abort.signal)); // the test may change the world first
+  const settle = async () => {
+    for (let i = 0; i < 20; i++) await Promise.resolve();
+  };
+  const tick = async (milliseconds: number) => {
+    t.mock.timers.tick(milliseconds);
+    await settle();
+  };
+  return { world, connection, run, abort, settle, tick };
+}
+
+const words = (status: Status) => ("words" in status ? status.words : "");
+
+test("it connects, and comes back with a fresh ticket when the connection is lost", async (t) => {
+  const { world, settle, tick, abort, run } = setUp(t);
+  await settle();
+  assert.deepEqual(world.statuses.map(({ state }) => state), ["connecting"]);
+  world.stream.goLive();
+  await settle();
+  assert.deepEqual(world.statuses.map(({ state }) => state), ["connecting", "live"]);
+
+  world.stream.end(lost);
+  await settle();
+  assert.deepEqual(world.status, { state: "reconnecting", words: lost.words, retryAt: Date.now() + 250 });
+  await tick(249);
+  assert.equal(world.streams.length, 1);
+  await tick(1);
+  assert.deepEqual([world.streams.length, world.tickets], [2, 2]);
+  world.stream.goLive();
+  await settle();
+  assert.equal(world.status.state, "live");
+
+  abort.abort();
+  await run;
+  assert.ok(world.stream.closed);
+});
+
+test("waits grow while it fails, and start over after a good connection", async (t) => {
+  const { world, settle, tick, abort, run } = setUp(t);
+  const failures: number[] = [];
+  await settle();
+  for (let i = 0; i < 4; i++) {
+    world.stream.end(lost);
+    await settle();
+    const { retryAt } = world.status as { retryAt: number };
+    failures.push(retryAt - Date.now());
+    await tick(retryAt - Date.now());
+  }
+  assert.deepEqual(failures, [250, 500, 1000, 2000]);
+  world.stream.goLive();
+  await settle();
+  await tick(5000);
+  world.stream.end(lost);
+  await settle();
+  assert.equal((world.status as { retryAt: number }).retryAt - Date.now(), 250);
+  abort.abort();
+  await run;
+});
+
+test("a desktop that starts is waited for, with its reason", async (t) => {
+  const { world, settle, tick, abort, run } = setUp(t);
+  world.state = "pending";
+  await settle();
+  world.state = "starting";
+  world.reason = "waiting for an agent";
+  await tick(250);
+  assert.deepEqual(world.status, { state: "connecting", words: "Waiting for an agent." });
+  assert.equal(world.tickets, 0);
+  world.state = "running";
+  await tick(250);
+  assert.equal(world.streams.length, 1);
+  abort.abort();
+  await run;
+});
+
+test("what can't be mended ends it, with the words", async (t) => {
+  for (const [what, failure, code] of [
+    ["a stream's reason", { code: "max_duration", words: "Time is up." }, "max_duration"],
+    ["no such session", new Problem(404, "not_found", "there is no session x"), "no_such_session"],
+    ["a malformed id", new Problem(400, "invalid", "id x is not a UUID"), "no_such_session"],
+    ["an ended session", new Problem(409, "conflict", "the session is failed"), "session_ended"],
+    ["no permission", new Problem(403, "forbidden", "that is not yours"), "forbidden"],
+  ] as const) {
+    await t.test(what, async (t) => {
+      const { world, settle, run } = setUp(t, failure instanceof Problem ? { ticket: () => Promise.reject(failure) } : {});
+      await settle();
+      if (!(failure instanceof Problem)) world.stream.end(failure);
+      await run;
+      assert.equal(world.status.state, "ended");
+      assert.equal((world.status as { ending: Ending }).ending.code, code);
+      assert.match((world.status as { ending: Ending }).ending.words, /\.$/);
+    });
+  }
+});
+
+test("a session that has ended is not opened", async (t) => {
+  for (const state of ["failed", "stopping", "terminated"] as const) {
+    await t.test(state, async (t) => {
+      const { world, run } = setUp(t, { session: async () => ({ state, reason: "" }) as Session });
+      await run;
+      assert.equal(world.status.state, "ended");
+      assert.equal(world.tickets, 0);
+    });
+  }
+});
+
+test("a server that is down is asked again, and told as it is", async (t) => {
+  let down = true;
+  const { world, settle, tick, abort, run } = setUp(t, {
+    session: async () => {
+      if (down) throw new NoAnswer();
+      return { state: "running", reason: "" } as Session;
+    },
+  });
+  await settle();
+  assert.equal(words(world.status), "The server does not answer.");
+  await tick(250);
+  assert.equal(words(world.status), "The server does not answer.");
+  down = false;
+  await tick(500);
+  assert.equal(world.streams.length, 1);
+  abort.abort();
+  await run;
+});
+
+test("a nudge ends the wait at once", async (t) => {
+  const { world, connection, settle, abort, run } = setUp(t);
+  world.state = "unreachable";
+  await settle();
+  assert.equal(words(world.status), "The desktop's host is offline.");
+  world.state = "running";
+  connection.nudge();
+  await settle();
+  assert.equal(world.streams.length, 1);
+  abort.abort();
+  await run;
+});
+
+test("a draining edge is left for another within half a second", async (t) => {
+  const { world, settle, tick, abort, run } = setUp(t);
+  await settle();
+  for (let i = 2; i <= 5; i++) {
+    world.stream.end({ code: "node_draining", words: "This server is restarting." });
+    await settle();
+    await tick(500);
+    assert.equal(world.streams.length, i);
+  }
+  abort.abort();
+  await run;
+});
+
+test("who is logged out is told to whoever runs it", async (t) => {
+  const { run } = setUp(t, { session: () => Promise.reject(new Problem(401, "unauthorized", "log in")) });
+  await assert.rejects(run, { status: 401 });
+});
+
+test("it stops wherever it is when nobody looks any more", async (t) => {
+  for (const state of ["pending", "running", "unreachable"] as const) {
+    await t.test(state, async (t) => {
+      const { settle, abort, run } = setUp(t, { session: async () => ({ state, reason: "" }) as Session });
+      await settle();
+      abort.abort();
+      await run;
+    });
+  }
+});

@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { endingOf, isFinal, isOver, lost, refused, unreadable } from "./reasons.ts";
+
+test("a close frame's reason is a word and what to tell", () => {
+  for (const [code, reason, wasLive, ending] of [
+    [4503, "agent_offline: The desktop's host is offline.", true, { code: "agent_offline", words: "The desktop's host is offline." }],
+    [4410, "session_ended: it failed: no: memory", true, { code: "session_ended", words: "it failed: no: memory" }],
+    [1011, "proxy timeout", true, { code: "other", words: "proxy timeout" }],
+    [1006, "", true, lost],
+    [1006, "", false, refused],
+    [1005, "", true, unreadable],
+  ] as const) {
+    assert.deepEqual(endingOf({ code, reason }, wasLive), ending);
+  }
+});
+
+test("what the proxy says not to retry is final, and nothing else of it", () => {
+  const table = readFileSync("../../../proxy/reason.go", "utf8");
+  const words = new Map([...table.matchAll(/^\t(\w+)\s+Reason = "(\w+)"$/gm)].map(([, name, word]) => [name!, word!]));
+  const rows = [...table.matchAll(/^\t\{(\w+), \d+, \d+, By\w+, (true|false), /gm)];
+  assert.ok(rows.length > 25 && rows.length === words.size, `${rows.length} rows, ${words.size} words`);
+  for (const [, name, retry] of rows) {
+    const ending = { code: words.get(name!)!, words: "" };
+    assert.equal(isFinal(ending), retry === "false", ending.code);
+  }
+});
+
+test("only some final endings are the desktop's own", () => {
+  assert.ok(isOver({ code: "session_ended", words: "" }));
+  assert.ok(!isOver({ code: "not_vnc", words: "" }));
+  assert.ok(!isOver(lost) && !isFinal(lost) && !isFinal(refused) && !isFinal(unreadable));
+});

@@ -417,3 +417,39 @@ func TestTextOverTheAPIIsRefusedInWords(t *testing.T) {
 		t.Errorf("a wrong key is answered %d", status)
 	}
 }
+
+func TestUnusableDatabaseNamesItsPath(t *testing.T) {
+	folder := t.TempDir()
+	database := writeText(t, filepath.Join(folder, "streamspace.db"), strings.Repeat("this is no database ", 100))
+	file := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf(
+		"listen: {https: \"127.0.0.1:0\", http: \"\", admin: \"\"}\ntls: {self_signed: true}\nstore: {sqlite: {path: %q}}\n", database))
+	status, output := runToEnd(t, "edge", "--config", file)
+	if status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	wants(t, output, "store.sqlite.path", database)
+}
+
+// TestRetryWithItsKeyGetsTheSameSession: also when there is no room any more.
+func TestRetryWithItsKeyGetsTheSameSession(t *testing.T) {
+	in := startEdgeAndAgent(t, "  - {name: demo, type: demo}\ncapacity: 1", "")
+	header := http.Header{"Idempotency-Key": {"once"}}
+	var first, again desktop
+	for _, into := range []*desktop{&first, &again} {
+		status, answer, err := in.try("POST", "/api/v1/sessions", map[string]any{}, header)
+		if err != nil || status != http.StatusAccepted {
+			t.Fatalf("status %d, %v: %s", status, err, answer)
+		}
+		if err := json.Unmarshal(answer, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first.ID != again.ID {
+		t.Errorf("the retry made session %s beside %s", again.ID, first.ID)
+	}
+	status, answer, err := in.try("POST", "/api/v1/sessions", map[string]any{}, nil)
+	if err != nil || status != http.StatusServiceUnavailable {
+		t.Errorf("a session without room: status %d, %v", status, err)
+	}
+	wants(t, string(answer), "no_agent", "full")
+}

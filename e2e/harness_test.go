@@ -180,6 +180,7 @@ func startDevWith(t *testing.T, environment []string, data string, args ...strin
 		}
 	}
 	all := append([]string{"dev", "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)
+	t.Cleanup(func() { endLeftovers(t, data) }) // runs when the process has ended
 	in := &installation{t: t, data: data, process: startWith(t, environment, all...)}
 	eventually(t, "dev.json names a serving edge", func() error {
 		text, err := os.ReadFile(info)

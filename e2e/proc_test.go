@@ -99,3 +99,19 @@ func noProcesses(t *testing.T, id string) {
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 func killProcess(pid int) error { return syscall.Kill(pid, syscall.SIGKILL) }
+
+// endLeftovers ends the desktops that an agent with state below folder has
+// rightly kept when it stopped.
+func endLeftovers(t *testing.T, folder string) {
+	t.Helper()
+	sessions, err := filepath.Glob(filepath.Join(folder, "agent", "sessions", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, session := range sessions {
+		for pid := range sessionProcesses(t, filepath.Base(session)) {
+			_ = killProcess(pid) // it may end by itself meanwhile
+		}
+		noProcesses(t, filepath.Base(session))
+	}
+}

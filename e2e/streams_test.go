@@ -42,6 +42,7 @@ runtimes:
 %s`, "https://"+address, filepath.Join(folder, "edge", "join.token"), filepath.Join(folder, "agent"), runtimes)),
 	}
 	pair.installation = &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, data: folder}
+	t.Cleanup(func() { endLeftovers(t, folder) }) // runs when edge and agent have ended
 	pair.startEdge()
 	pair.startAgent()
 	return pair

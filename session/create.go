@@ -59,24 +59,17 @@ func (m *Manager) Create(ctx context.Context, s *store.Session, idempotencyKey s
 		return nil, err
 	}
 	if agent == nil {
-		return m.createdBefore(ctx, row.Owner, idempotencyKey, why)
+		return m.createdBefore(ctx, row, idempotencyKey, why)
 	}
 	row.AgentID = agent.ID
 	return m.insert(ctx, row, idempotencyKey)
 }
 
-// keyed is a Store that can tell what an idempotency key created before.
-type keyed interface {
-	// SessionByKey returns NotFound when the owner did not use the key within
-	// the last 24 hours.
-	SessionByKey(ctx context.Context, owner, idempotencyKey string) (*store.Session, error)
-}
-
 // createdBefore answers a request for which there is no room: with what the
 // same request got earlier, or with why there is none.
-func (m *Manager) createdBefore(ctx context.Context, owner, idempotencyKey string, why tally) (*store.Session, error) {
-	if s, ok := m.o.Store.(keyed); ok && idempotencyKey != "" {
-		first, err := s.SessionByKey(ctx, owner, idempotencyKey)
+func (m *Manager) createdBefore(ctx context.Context, row *store.Session, idempotencyKey string, why tally) (*store.Session, error) {
+	if idempotencyKey != "" {
+		first, err := m.o.Store.SessionByKey(ctx, row.Org, row.Owner, idempotencyKey)
 		if store.CodeOf(err) != store.NotFound {
 			return first, err
 		}

@@ -39,21 +39,21 @@ func (m *memory) CreateSession(_ context.Context, s *store.Session, key string) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if key != "" {
-		if id, ok := m.keys[s.Owner+"\x00"+key]; ok {
+		if id, ok := m.keys[s.Org+"\x00"+s.Owner+"\x00"+key]; ok {
 			first := m.sessions[id]
 			return &first, false, nil
 		}
-		m.keys[s.Owner+"\x00"+key] = s.ID
+		m.keys[s.Org+"\x00"+s.Owner+"\x00"+key] = s.ID
 	}
 	m.sessions[s.ID] = *s
 	stored := *s
 	return &stored, true, nil
 }
 
-func (m *memory) SessionByKey(_ context.Context, owner, key string) (*store.Session, error) {
+func (m *memory) SessionByKey(_ context.Context, org, owner, key string) (*store.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	id, ok := m.keys[owner+"\x00"+key]
+	id, ok := m.keys[org+"\x00"+owner+"\x00"+key]
 	if !ok {
 		return nil, store.Errorf(store.NotFound, "no such key")
 	}

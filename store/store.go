@@ -130,6 +130,9 @@ type Store interface {
 	// that first call's session as it is now, and created=false. A key is
 	// forgotten with its session.
 	CreateSession(ctx context.Context, s *Session, idempotencyKey string) (stored *Session, created bool, err error)
+	// SessionByKey returns what CreateSession stored with that key, NotFound
+	// when there is nothing.
+	SessionByKey(ctx context.Context, org, owner, idempotencyKey string) (*Session, error)
 	Session(ctx context.Context, id string) (*Session, error)
 	// Sessions lists by CreatedAt, newest first; every session that exists
 	// from the first page to the last is on exactly one. next is empty on the

@@ -130,9 +130,11 @@ func (c *edgeConfig) names() []string {
 }
 
 func (e *edge) openStore(ctx context.Context) (err error) {
-	if e.store, err = sqldb.Open(ctx, e.config.Store.SQLite.Path); err != nil {
+	db, err := sqldb.Open(ctx, e.config.Store.SQLite.Path)
+	if err != nil {
 		return fmt.Errorf("store.sqlite.path: %w", err)
 	}
+	e.store = db
 	e.auth, err = auth.New(ctx, e.store)
 	return err
 }

@@ -106,6 +106,24 @@ func (e *edge) createSession(ctx context.Context, s *store.Session, idempotencyK
 	return e.sessions.Create(ctx, s, idempotencyKey)
 }
 
+// checkEndpoint says in words why a session may not have an endpoint.
+func (e *edge) checkEndpoint(endpoint string) error {
+	err := e.direct.Check(endpoint)
+	var refused *proxy.Refusal
+	if errors.As(err, &refused) {
+		return errors.New(refused.Detail)
+	}
+	return err
+}
+
+// agentHomes are the nodes that an agent is connected to: this one, or none.
+func (e *edge) agentHomes(agentID string) []string {
+	if e.hub.Connected(agentID) {
+		return []string{e.config.Node.ID}
+	}
+	return []string{}
+}
+
 func (e *edge) probeEndpoint(ctx context.Context, endpoint string) error {
 	conn, err := e.direct.Dial(ctx, endpoint)
 	if err != nil {

@@ -136,6 +136,7 @@ func startEdge(t testing.TB, secure *tls.Config, options ...edgeOption) *testEdg
 		if err := e.server.ShutdownWithContext(ctx); err != nil {
 			t.Errorf("the server did not shut down: %v", err)
 		}
+		_ = listener.Close() // Shutdown knows no listener of a Serve that has not begun
 		if err := <-served; err != nil {
 			t.Errorf("serve: %v", err)
 		}

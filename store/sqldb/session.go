@@ -106,8 +106,6 @@ func claim(ctx context.Context, tx *sql.Tx, s *store.Session, key string, now ti
 // forgotten is when the newest idempotency keys that no longer count were used.
 func forgotten(now time.Time) micros { return micros(now.Add(-store.IdempotencyTTL)) }
 
-// SessionByKey returns the session that the owner created with that
-// idempotency key. NotFound when there was none within store.IdempotencyTTL.
 func (db *DB) SessionByKey(ctx context.Context, org, owner, idempotencyKey string) (*store.Session, error) {
 	return sessionByKey(ctx, db.reader, org, owner, idempotencyKey, time.Now())
 }

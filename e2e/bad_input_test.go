@@ -97,7 +97,7 @@ func TestUnreadableKeyNamesTheFile(t *testing.T) {
 func TestMissingXvncSaysWhatToInstall(t *testing.T) {
 	folder := t.TempDir()
 	writeText(t, filepath.Join(folder, "edge.yml"), "")
-	empty := append(os.Environ(), "PATH="+folder)
+	empty := append(environment(t), "PATH="+folder)
 	in := startDevWith(t, empty, filepath.Join(folder, "data"), "--runtime", "process")
 	id := in.create(nil).ID
 	d := in.becomes(id, "failed")

@@ -83,7 +83,14 @@ func (b *lockedBuffer) String() string {
 // killed when it does not.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	return startWith(t, os.Environ(), args...)
+	return startWith(t, environment(t), args...)
+}
+
+// environment is this process's with an empty home: what somebody's shell does
+// at its start is no part of the tests.
+func environment(t *testing.T) []string {
+	t.Helper()
+	return append(os.Environ(), "HOME="+t.TempDir())
 }
 
 func startWith(t *testing.T, environment []string, args ...string) *process {
@@ -164,7 +171,7 @@ type installation struct {
 // startDev runs `streamspace dev` on free ports and waits until it serves.
 func startDev(t *testing.T, data string, args ...string) *installation {
 	t.Helper()
-	return startDevWith(t, os.Environ(), data, args...)
+	return startDevWith(t, environment(t), data, args...)
 }
 
 func startDevWith(t *testing.T, environment []string, data string, args ...string) *installation {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -247,11 +248,11 @@ func TestLimitIsExactAndIsFreedAgain(t *testing.T) {
 func TestPlaceTakenBetweenAuthoriseAndUpgradeIsRefusedToo(t *testing.T) {
 	server := startVNC(t, echo)
 	var e *edge
-	both := make(chan struct{}, 2)
+	var both sync.WaitGroup
+	both.Add(2)
 	e = startEdge(t, Options{MaxStreams: 1, Authorize: func(context.Context, string) (Grant, error) {
-		both <- struct{}{}
-		for len(both) < 2 { // until both have passed the first check
-		}
+		both.Done()
+		both.Wait() // until both have passed the first check
 		return Grant{Session: "s"}, nil
 	}}, server.addr)
 	codes := make(chan int, 2)

@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -506,12 +505,4 @@ func (e *edge) counter(name, label string) float64 {
 	}
 	e.t.Fatalf("no metric %s{%s}", name, label)
 	return 0
-}
-
-func closeCode(err error) (uint16, string) {
-	var c websocket.CloseError
-	if errors.As(err, &c) {
-		return uint16(c.Code), c.Reason
-	}
-	return 0, err.Error()
 }

@@ -127,6 +127,11 @@ func (s *stream) cut() {
 	}
 }
 
+// maxLastWords bounds what a stream that has ended still reads of each side, in
+// bytes: more than socket buffers hold (Linux: 6 MiB by default), so that a
+// peer which never stops is cut off instead of keeping the edge busy.
+const maxLastWords = 8 << 20
+
 // longAgo as a deadline interrupts what a connection is doing.
 var longAgo = time.Unix(1, 0)
 
@@ -144,8 +149,8 @@ func (s *stream) running(change func()) bool {
 // takeLeave closes both connections so that neither side loses what was sent to
 // it last: closing a socket that holds unread bytes resets the connection, and
 // the peer's kernel then throws away what the peer has not read yet. So each
-// side is told that nothing more comes, and read until it has closed or
-// times.close is over.
+// side is told that nothing more comes, and read until it has closed,
+// times.close is over, or it has sent more than was on its way.
 func (s *stream) takeLeave() {
 	why := s.ending.Refusal
 	sent := why.Reason != ViewerLost && s.write(closeFrame(why.Reason.Info().Close, closeText(why))) == nil
@@ -155,7 +160,7 @@ func (s *stream) takeLeave() {
 	<-s.inputDone // it goes on until the viewer's close frame
 	if sent && !s.input.settled {
 		closeWrite(s.viewer)
-		_, _ = io.Copy(io.Discard, s.viewer)
+		_, _ = io.CopyN(io.Discard, s.viewer, maxLastWords)
 	}
 	_ = s.viewer.Close()
 	if s.server == nil {
@@ -167,7 +172,7 @@ func (s *stream) takeLeave() {
 			_ = s.server.SetReadDeadline(time.Now().Add(s.p.times.close))
 		}
 		s.mu.Unlock()
-		_, _ = io.Copy(io.Discard, s.server)
+		_, _ = io.CopyN(io.Discard, s.server, maxLastWords)
 	}
 	_ = s.server.Close()
 }

@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+func benchTransports(b *testing.B, bench func(b *testing.B, options ...edgeOption)) {
+	b.Run("plain", func(b *testing.B) { bench(b) })
+	b.Run("tls", func(b *testing.B) { bench(b, withTLS) })
+}
+
+// One viewer takes as much as the relay gives; the viewer only throws it away.
+func BenchmarkRelayBulk(b *testing.B) {
+	benchTransports(b, func(b *testing.B, options ...edgeOption) {
+		const size = 1 << 20
+		server := startVNC(b, func(conn net.Conn) {
+			chunk := make([]byte, size)
+			for {
+				if _, err := conn.Write(chunk); err != nil {
+					return
+				}
+			}
+		})
+		e := startEdge(b, Options{}, server.addr, options...)
+		v := e.viewRaw()
+		v.exchangeGreetings()
+		buf := make([]byte, 256<<10)
+		b.SetBytes(size)
+		b.ReportAllocs()
+		for b.Loop() {
+			for left := size; left > 0; {
+				n, err := v.r.Read(buf[:min(left, len(buf))])
+				if err != nil {
+					b.Fatal(err)
+				}
+				left -= n
+			}
+		}
+	})
+}
+
+// A message of a pointer event's size there and back.
+func BenchmarkEcho(b *testing.B) {
+	benchTransports(b, func(b *testing.B, options ...edgeOption) {
+		server := startVNC(b, echo)
+		e := startEdge(b, Options{}, server.addr, options...)
+		v := e.viewRaw()
+		v.exchangeGreetings()
+		event, answer := clientFrame(true, opBinary, []byte("\x05\x00\x01\x00\x02\x00")), make([]byte, 2+6)
+		b.ReportAllocs()
+		for b.Loop() {
+			v.write(event)
+			if _, err := io.ReadFull(v.r, answer); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// From the connection to the desktop's greeting.
+func BenchmarkOpen(b *testing.B) {
+	benchTransports(b, func(b *testing.B, options ...edgeOption) {
+		server := startVNC(b, echo)
+		e := startEdge(b, Options{}, server.addr, options...)
+		b.ReportAllocs()
+		for b.Loop() {
+			c := e.view()
+			if _, _, err := c.Read(deadline(b)); err != nil {
+				b.Fatal(err)
+			}
+			c.Close(websocket.StatusNormalClosure, "")
+		}
+	})
+}
+
+func BenchmarkUnmask(b *testing.B) {
+	buf := make([]byte, bufferSize)
+	b.SetBytes(bufferSize)
+	for b.Loop() {
+		unmask(buf, [4]byte{1, 2, 3, 4}, 1)
+	}
+}

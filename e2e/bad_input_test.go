@@ -52,7 +52,7 @@ direct: {allow: ["10.0.0.0/40:5900"]}
 }
 
 func TestWrongUsage(t *testing.T) {
-	for _, args := range [][]string{{}, {"fly"}, {"edge"}, {"edge", "--config", "/does/not/exist.yml"}, {"dev", "--runtime", "nothing"}} {
+	for _, args := range [][]string{{}, {"fly"}, {"edge"}, {"edge", "--config", "/does/not/exist.yml"}, {"dev", "--runtime", "nothing"}, {"dev", "--direct-allow", "everything"}, {"dev", "--listen", "here"}} {
 		if status, output := runToEnd(t, args...); status != 2 || output == "" {
 			t.Errorf("streamspace %v: exit status %d, want 2; output %q", args, status, output)
 		}
@@ -76,6 +76,12 @@ func TestTakenPortNamesTheSetting(t *testing.T) {
 		t.Errorf("exit status %d, want 1", status)
 	}
 	wants(t, output, "listen.https", l.Addr().String(), "another program has this port")
+
+	status, output = runToEnd(t, "dev", "--data", t.TempDir(), "--listen", l.Addr().String(), "--admin", "127.0.0.1:0")
+	if status != 1 {
+		t.Errorf("dev: exit status %d, want 1", status)
+	}
+	wants(t, output, "--listen", l.Addr().String(), "another program has this port")
 }
 
 func TestUnreadableKeyNamesTheFile(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/balancer"
@@ -27,6 +28,31 @@ type edgeConfig struct {
 	Cluster *later       `yaml:"cluster"`
 	Pools   *later       `yaml:"pools"`
 	Routes  *later       `yaml:"routes"`
+
+	flags map[string]string // by key: the flag that set it, for errors to name; nil: all came from a file
+}
+
+// checkFlags validates a config that came from flags and names each fault by
+// its flag.
+func (c *edgeConfig) checkFlags() error {
+	found := &faults{}
+	c.validate(found)
+	for i := range found.list {
+		key, _, _ := strings.Cut(found.list[i].Path, "[")
+		found.list[i].Path = c.called(key)
+	}
+	if len(found.list) > 0 {
+		return &configError{File: "streamspace", Faults: found.list}
+	}
+	return nil
+}
+
+// called is what the person who runs the edge knows a key by.
+func (c *edgeConfig) called(key string) string {
+	if flag, ok := c.flags[key]; ok {
+		return flag
+	}
+	return key
 }
 
 type listenConfig struct {

@@ -181,7 +181,9 @@ func (f *faults) decodeStruct(n *yaml.Node, v reflect.Value, path string) {
 	}
 	fields := map[string]int{}
 	for i := range v.NumField() {
-		fields[v.Type().Field(i).Tag.Get("yaml")] = i
+		if name, ok := v.Type().Field(i).Tag.Lookup("yaml"); ok {
+			fields[name] = i
+		}
 	}
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {

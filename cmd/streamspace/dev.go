@@ -50,13 +50,17 @@ func defaultDevData() string {
 // Run runs an edge and an agent until SIGTERM or SIGINT. The agent's desktops
 // end with it; after a crash the next start adopts them.
 func (c *devCommand) Run(s *surroundings) error {
-	ctx, stop := untilSignal()
-	defer stop()
 	data, err := filepath.Abs(c.Data)
 	if err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
-	e, err := openEdge(ctx, c.edgeConfig(data), s.log)
+	config := c.edgeConfig(data)
+	if err := config.checkFlags(); err != nil {
+		return err
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	e, err := openEdge(ctx, config, s.log)
 	if err != nil {
 		return err
 	}
@@ -113,6 +117,7 @@ func (c *devCommand) edgeConfig(data string) *edgeConfig {
 	config.Store.SQLite.Path = filepath.Join(data, "streamspace.db")
 	config.Direct.Allow = c.DirectAllow
 	config.Drain.Timeout = duration(3 * time.Second)
+	config.flags = map[string]string{"listen.https": "--listen", "listen.admin": "--admin", "direct.allow": "--direct-allow", "store.sqlite.path": "--data"}
 	return config
 }
 

@@ -132,7 +132,7 @@ func (c *edgeConfig) names() []string {
 func (e *edge) openStore(ctx context.Context) (err error) {
 	db, err := sqldb.Open(ctx, e.config.Store.SQLite.Path)
 	if err != nil {
-		return fmt.Errorf("store.sqlite.path: %w", err)
+		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
 	}
 	e.store = db
 	e.auth, err = auth.New(ctx, e.store)
@@ -141,7 +141,7 @@ func (e *edge) openStore(ctx context.Context) (err error) {
 
 func (e *edge) openDataPath(context.Context) (err error) {
 	if e.direct, err = proxy.ParseAllow(e.config.Direct.Allow); err != nil {
-		return fmt.Errorf("direct.allow: %w", err)
+		return fmt.Errorf("%s: %w", e.config.called("direct.allow"), err)
 	}
 	e.hub = tunnel.NewHub(tunnel.HubOptions{
 		Node:    e.config.Node.ID,
@@ -189,7 +189,7 @@ func (e *edge) listen(context.Context) error {
 	open := func(key, address string) (net.Listener, error) {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
-			return nil, listenError(key, address, err)
+			return nil, listenError(e.config.called(key), address, err)
 		}
 		return l, nil
 	}

@@ -195,14 +195,14 @@ func TestSilenceOfAPeer(t *testing.T) {
 
 func TestTheKernelKnowsWhatIsQueuedForAPeer(t *testing.T) {
 	for _, tls := range []bool{false, true} {
-		accepted := make(chan net.Conn, 1)
-		server := startRaw(t, func(c net.Conn) { accepted <- c; <-accepted })
+		accepted, released := make(chan struct{}), make(chan struct{})
+		server := startRaw(t, func(net.Conn) { close(accepted); <-released })
 		conn, err := net.Dial("tcp", server.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		peer := <-accepted
+		<-accepted
 		var wrapped net.Conn = conn
 		if tls {
 			wrapped = overConn{conn}
@@ -217,7 +217,7 @@ func TestTheKernelKnowsWhatIsQueuedForAPeer(t *testing.T) {
 		if state := stateOf(wrapped); !state.queued || state.silentFor() > 30*time.Second {
 			t.Errorf("a peer that lives and reads nothing: %+v", state)
 		}
-		accepted <- peer
+		close(released)
 	}
 }
 

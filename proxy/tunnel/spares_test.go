@@ -163,10 +163,7 @@ func TestARefusedOpenKeepsItsConnection(t *testing.T) {
 			_, err := e.hub.Open(deadlined(t), a.id, request(1))
 			result <- err
 		}()
-		a.answerEcho(conn, reader)
-		if kind, _, err := readFrame(reader); err != nil || kind != frameOpen {
-			t.Fatalf("frame %d, %v, want an open", kind, err)
-		}
+		a.awaitOpen(conn, reader)
 		answer, err := openAnswerFrame(Errorf(CodeSessionStarts, "Xvnc does not answer yet"))
 		if err != nil {
 			t.Fatal(err)

@@ -208,6 +208,7 @@ func (s *stream) fromViewer() {
 	case err == nil:
 		s.end(&Refusal{Reason: ViewerLost, Cause: io.ErrUnexpectedEOF})
 	case isTimeout(err): // or the deadline of end, which then has its reason
+		s.input.settled = false // it may still answer the close frame
 		s.end(&Refusal{Reason: ViewerNotVNC, Detail: "The viewer sent no VNC greeting.", Cause: err})
 	default:
 		s.end(&Refusal{Reason: ViewerLost, Cause: err})

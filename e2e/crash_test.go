@@ -128,7 +128,7 @@ func TestXvncKilled(t *testing.T) {
 		t.Errorf("the neighbour can't be seen: %v", err)
 	}
 	eventually(t, "nothing of the killed desktop is left in edge and agent", func() error {
-		if now := in.footprint(); now.files > before.files+1 || now.goroutines > before.goroutines+2 || now.agentFiles > before.agentFiles+1 {
+		if now := in.footprint(); now.files > before.files+databaseFiles || now.goroutines > before.goroutines+2 || now.agentFiles > before.agentFiles+1 {
 			return fmt.Errorf("before %+v, now %+v", before, now)
 		}
 		return nil

@@ -11,6 +11,10 @@ import (
 	"testing"
 )
 
+// databaseFiles is by how many descriptors an edge may rightly grow: its
+// database opens up to four readers as they are needed, with two files each.
+const databaseFiles = 8
+
 // footprint is what a leak would make grow.
 type footprint struct{ files, goroutines, agentFiles int }
 

@@ -211,7 +211,7 @@ func TestNothingIsLeftWhenViewersLeave(t *testing.T) {
 	}
 	eventually(t, "descriptors and goroutines are as before", func() error {
 		now := in.footprint()
-		if now.files > before.files+2 || now.goroutines > before.goroutines+4 || now.agentFiles > before.agentFiles+2 {
+		if now.files > before.files+databaseFiles || now.goroutines > before.goroutines+4 || now.agentFiles > before.agentFiles+2 {
 			return fmt.Errorf("before %+v, now %+v", before, now)
 		}
 		return nil

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 )
 
 // greetingSize is the length of RFB's ProtocolVersion message (RFC 6143 section
@@ -123,12 +125,15 @@ func (s *stream) passGreeting() *Refusal {
 	greeting := frame[headerRoom:]
 	n, err := io.ReadFull(s.server, greeting)
 	switch {
-	case err == nil && !isGreeting(greeting), err != nil && n > 0:
+	case err != nil && n > 0:
 		return &Refusal{Reason: NotVNC, Cause: fmt.Errorf("its first bytes are %q", greeting[:n])}
 	case err != nil && isTimeout(err):
 		return &Refusal{Reason: VNCSilent, Cause: err}
 	case err != nil:
 		return &Refusal{Reason: VNCRefused, Cause: fmt.Errorf("it closed the connection before its greeting: %w", err)}
+	}
+	if _, err := rfb.ParseVersion([greetingSize]byte(greeting)); err != nil {
+		return &Refusal{Reason: NotVNC, Cause: err}
 	}
 	s.running(func() {
 		_ = s.server.SetReadDeadline(time.Time{})
@@ -140,19 +145,6 @@ func (s *stream) passGreeting() *Refusal {
 	s.countOutput(greetingSize)
 	close(s.greeted)
 	return nil
-}
-
-// isGreeting tells whether b is a ProtocolVersion message of any version.
-func isGreeting(b []byte) bool {
-	if len(b) != greetingSize || string(b[:4]) != "RFB " || b[7] != '.' || b[11] != '\n' {
-		return false
-	}
-	for _, i := range []int{4, 5, 6, 8, 9, 10} {
-		if b[i] < '0' || b[i] > '9' {
-			return false
-		}
-	}
-	return true
 }
 
 // passOutput sends n bytes of the server, at buf[headerRoom:], as one frame.
@@ -261,8 +253,8 @@ func (s *stream) forward(b []byte) error {
 
 func (s *stream) passViewerGreeting() error {
 	greeting := s.input.greeting[:]
-	if !isGreeting(greeting) {
-		return &Refusal{Reason: ViewerNotVNC}
+	if _, err := rfb.ParseVersion(s.input.greeting); err != nil {
+		return &Refusal{Reason: ViewerNotVNC} // without its bytes, which may be anything
 	}
 	select {
 	case <-s.greeted:

@@ -50,7 +50,35 @@ func checkGreeting(ctx context.Context, address string) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	return greet(conn)
+	err = greet(polite{conn})
+	if errors.Is(err, errSilent) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
+// politeWait is how long a server that has greeted may take for each answer of
+// the handshake before it is taken for good all the same: it did greet.
+const politeWait = time.Second
+
+// errSilent is what polite's Read returns after politeWait.
+var errSilent = errors.New("it greeted and then was silent")
+
+// polite is a connection to a VNC server whose first message, the greeting, may
+// take as long as it likes, and whose others politeWait.
+type polite struct{ net.Conn }
+
+func (p polite) Write(b []byte) (int, error) {
+	_ = p.SetReadDeadline(time.Now().Add(politeWait))
+	return p.Conn.Write(b)
+}
+
+func (p polite) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errSilent
+	}
+	return n, err
 }
 
 // greet goes through the handshake of RFC 6143 sections 7.1.1 to 7.1.3 as far

@@ -39,6 +39,7 @@ type world struct {
 // host is the far end of an agent: it runs what it is told to.
 type host struct {
 	agent      *store.Agent
+	inOrder    sync.Mutex               // held from a change until it is told: the tunnel tells one agent's news one after another
 	generation uint64                   // 0: not connected
 	running    map[string]ObservedState // starting or running
 	starts     int                      // start commands taken
@@ -135,6 +136,7 @@ func (w *world) connect(h *host) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	h.inOrder.Lock()
 	w.mu.Lock()
 	w.generation++
 	h.generation = w.generation
@@ -145,6 +147,7 @@ func (w *world) connect(h *host) {
 	generation := h.generation
 	w.mu.Unlock()
 	w.m.AgentUp(a, generation, running)
+	h.inOrder.Unlock()
 	synctest.Wait()
 }
 
@@ -174,6 +177,8 @@ func (w *world) detach(h *host) (generation uint64) {
 
 // say reports a session's state on the agent's tunnel, if there is one.
 func (w *world) say(h *host, id string, state ObservedState, reason string) {
+	h.inOrder.Lock()
+	defer h.inOrder.Unlock()
 	w.mu.Lock()
 	switch state {
 	case ObservedStarting, ObservedRunning:

@@ -95,8 +95,12 @@ func TestWhatAnswersIsCheckedBeforeTheViewerSeesIt(t *testing.T) {
 		"a greeting, then reset": {func(c net.Conn) { _ = greetAsServer(c); _ = c.(*net.TCPConn).SetLinger(0) }, ServerReset},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := startRaw(t, test.serve)
-			e := startEdge(t, Options{}, server.addr, func(e *edge, o *Options) {})
+			dialled := make(chan struct{}) // a reset before that would be the dial's own
+			server := startRaw(t, func(c net.Conn) { <-dialled; test.serve(c) })
+			e := startEdge(t, Options{Dial: func(ctx context.Context, _ Grant, _ string) (net.Conn, error) {
+				defer close(dialled)
+				return (&net.Dialer{}).DialContext(ctx, "tcp", server.addr)
+			}}, server.addr)
 			e.times.serverGreeting = 200 * time.Millisecond
 			v := e.viewRaw()
 			if test.reason == ServerReset {

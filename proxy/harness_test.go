@@ -102,6 +102,7 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 		if err := server.ShutdownWithContext(ctx); err != nil {
 			t.Errorf("shut down: %v", err)
 		}
+		_ = listener.Close() // Shutdown knows no listener of a Serve that has not begun
 		<-served
 	})
 	return e

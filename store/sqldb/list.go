@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -73,6 +75,9 @@ func (c cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(c.created, 10) + " " + c.id))
 }
 
+// uuidLength is that of a UUID's usual form; uuid.Validate takes others too.
+const uuidLength = 36
+
 func parseCursor(text string) (cursor, error) {
 	plain, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	created, id, _ := strings.Cut(string(plain), " ")
@@ -80,7 +85,7 @@ func parseCursor(text string) (cursor, error) {
 	if err == nil {
 		c.created, err = strconv.ParseInt(created, 10, 64)
 	}
-	if err != nil || c.String() != text {
+	if err != nil || len(id) != uuidLength || uuid.Validate(id) != nil || c.String() != text {
 		return cursor{}, store.Errorf(store.Invalid, "cursor %q is not one that a list returned; leave it out to start at the newest", shorten(text))
 	}
 	return c, nil

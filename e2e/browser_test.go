@@ -184,12 +184,13 @@ func TestFirstMinute(t *testing.T) {
 	}
 }
 
-// typeCommand types into the desktop's terminal until done is content: the
-// terminal may take a moment to come up and get the focus.
+// typeCommand clicks on the desktop's terminal and types until done is
+// content: the terminal may take a moment to come up, and a window manager does
+// not give the focus to a window that opens after a click elsewhere.
 func (p page) typeCommand(command string, done func() error) {
 	p.t.Helper()
-	p.do("focusing the desktop", chromedp.MouseClickXY(640, 400))
 	eventually(p.t, "the typed command has its effect", func() error {
+		p.do("focusing the terminal", chromedp.MouseClickXY(640, 400))
 		p.do("typing", chromedp.KeyEvent(command+kb.Enter))
 		var err error
 		for range 25 {

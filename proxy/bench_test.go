@@ -78,8 +78,8 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 func BenchmarkUnmask(b *testing.B) {
-	buf := make([]byte, bufferSize)
-	b.SetBytes(bufferSize)
+	buf := make([]byte, 64<<10)
+	b.SetBytes(64 << 10)
 	for b.Loop() {
 		unmask(buf, [4]byte{1, 2, 3, 4}, 1)
 	}

@@ -14,11 +14,16 @@ type decoder struct {
 	control  [maxControl]byte
 }
 
+// controlTaker is told of each control frame. The payload is valid during the
+// call only.
+type controlTaker interface {
+	takeControl(op opcode, payload []byte) error
+}
+
 // decode moves the payload of the binary messages in b to its front, unmasked,
-// and returns how many bytes that is. control is called for each control frame,
-// with a payload that is valid during the call only; its error ends the
-// decoding. The n bytes came before whatever the error tells about.
-func (d *decoder) decode(b []byte, control func(op opcode, payload []byte) error) (n int, err error) {
+// and returns how many bytes that is. An error of the taker ends the decoding.
+// The n bytes came before whatever the error tells about.
+func (d *decoder) decode(b []byte, taker controlTaker) (n int, err error) {
 	for at := 0; at < len(b) || d.inFrame && d.frame.length == 0; {
 		if !d.inFrame {
 			used, err := d.begin(b[at:])
@@ -46,7 +51,7 @@ func (d *decoder) decode(b []byte, control func(op opcode, payload []byte) error
 		if d.frame.op.control() {
 			payload := d.control[:d.taken]
 			unmask(payload, d.frame.mask, 0)
-			if err := control(d.frame.op, payload); err != nil {
+			if err := taker.takeControl(d.frame.op, payload); err != nil {
 				return n, err
 			}
 		}

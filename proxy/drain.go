@@ -21,7 +21,7 @@ func (p *Proxy) Drain(ctx context.Context, window time.Duration) {
 		if !sleep(ctx, time.Until(begin.Add(due))) {
 			return
 		}
-		s.end(&Refusal{Reason: NodeDraining})
+		s.post(func() { s.end(&Refusal{Reason: NodeDraining}) })
 	}
 	select {
 	case <-p.empty:
@@ -35,23 +35,35 @@ func (p *Proxy) Drain(ctx context.Context, window time.Duration) {
 func (p *Proxy) Close(ctx context.Context) error {
 	leaving := p.stopAdmitting()
 	for _, s := range leaving {
-		s.end(&Refusal{Reason: NodeDraining})
+		s.post(func() { s.end(&Refusal{Reason: NodeDraining}) })
 	}
-	defer p.cancel()
+	defer p.release()
 	select {
 	case <-p.empty:
+		p.running.Wait()
 		return nil
 	case <-ctx.Done():
 	}
 	cut := p.stopAdmitting()
 	for _, s := range cut {
-		s.cut()
+		s.post(func() {
+			s.end(&Refusal{Reason: NodeDraining})
+			s.cut()
+		})
 	}
 	select {
 	case <-p.empty:
 	case <-time.After(p.times.close): // a Dial that ignores its context is all that can take so long
 	}
 	return fmt.Errorf("%d viewers did not leave in time and were cut off: %w", len(cut), ctx.Err())
+}
+
+// release ends what outlives the streams.
+func (p *Proxy) release() {
+	p.cancel()
+	if p.options.Reactor == nil {
+		p.reactor.Close()
+	}
 }
 
 // stopAdmitting returns the streams that are left.

@@ -37,7 +37,7 @@ func TestHeadersThatBreakTheRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d decoder
-			_, err := d.decode(bytes.Clone(test.b), ignoreControl)
+			_, err := d.decode(bytes.Clone(test.b), controlFunc(ignoreControl))
 			var fault *frameError
 			if !errors.As(err, &fault) || fault.reason != test.reason {
 				t.Errorf("%x: %v, not %s", test.b, err, test.reason)
@@ -193,7 +193,7 @@ func FuzzDecoder(f *testing.F) {
 			piece := rest[:min(len(rest), int(step)+1)]
 			rest = rest[len(piece):]
 			var n int
-			n, err = d.decode(piece, func(opcode, []byte) error { count++; return nil })
+			n, err = d.decode(piece, controlFunc(func(opcode, []byte) error { count++; return nil }))
 			got = append(got, piece[:n]...)
 		}
 		if !bytes.Equal(got, want) || (err != nil) != fault || count != controls {
@@ -201,3 +201,8 @@ func FuzzDecoder(f *testing.F) {
 		}
 	})
 }
+
+// controlFunc takes control frames with a function.
+type controlFunc func(op opcode, payload []byte) error
+
+func (f controlFunc) takeControl(op opcode, payload []byte) error { return f(op, payload) }

@@ -27,6 +27,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // hang is how long a test waits before it calls something stuck.
@@ -60,6 +62,9 @@ func withTLS(e *edge, _ *Options) {
 	e.tls = &tls.Config{InsecureSkipVerify: true}
 }
 
+// portable runs the streams with goroutines, as where there is no poller.
+func portable(_ *edge, o *Options) { o.Reactor = reactor.NewPortable(1) }
+
 // startEdge serves o. Without Authorize any ticket is good; dial is the address
 // of the VNC server unless o has a Dial.
 func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edge {
@@ -81,6 +86,12 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 			return d.DialContext(ctx, "tcp", dial)
 		}
 	}
+	if o.Reactor == nil {
+		var err error
+		if o.Reactor, err = reactor.New(2); err != nil {
+			t.Fatal(err)
+		}
+	}
 	e.Proxy = New(o)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,7 +99,7 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 	}
 	e.addr = listener.Addr().String()
 	if e.tls != nil {
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+		listener = tls.NewListener(reactor.Listen(listener), &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
 	}
 	server := &fasthttp.Server{Handler: e.ServeViewer, KeepHijackedConns: true, MaxIdleWorkerDuration: 50 * time.Millisecond, Logger: zap.NewStdLog(zap.NewNop())}
 	served := make(chan error, 1)
@@ -99,6 +110,7 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 		if err := e.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
 		}
+		o.Reactor.Close()
 		if err := server.ShutdownWithContext(ctx); err != nil {
 			t.Errorf("shut down: %v", err)
 		}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // Mode is what a viewer may do with the session.
@@ -56,6 +58,9 @@ type Options struct {
 	// CheckOrigin.
 	AllowedOrigins []string
 	MaxStreams     int // viewers at once; 0: no bound
+	// Reactor runs the streams; the caller closes it after Close. nil: the Proxy
+	// has one of its own, which uses goroutines.
+	Reactor *reactor.Reactor
 }
 
 // Proxy serves viewers. Its methods are safe for concurrent use.
@@ -64,10 +69,11 @@ type Proxy struct {
 	log     *zap.Logger
 	metrics *Metrics
 	times   timing
-	buffers buffers
+	reactor *reactor.Reactor
 
-	ctx    context.Context // ends when Close gives up waiting
-	cancel context.CancelFunc
+	ctx     context.Context // ends when Close gives up waiting
+	cancel  context.CancelFunc
+	running sync.WaitGroup // goroutines that dial and that record ends
 
 	activity sync.Mutex // held while Options.Activity runs
 
@@ -118,6 +124,9 @@ func New(o Options) *Proxy {
 	if p.metrics == nil {
 		p.metrics = NewMetrics(nil)
 	}
+	if p.reactor = o.Reactor; p.reactor == nil {
+		p.reactor = reactor.NewPortable(1)
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -135,7 +144,7 @@ func (p *Proxy) Viewers(session string) int { return len(p.viewersOf(session)) }
 // End closes every viewer of a session and does not wait for them to be gone.
 func (p *Proxy) End(session string, why Reason) {
 	for _, s := range p.viewersOf(session) {
-		s.end(&Refusal{Reason: why})
+		s.post(func() { s.end(&Refusal{Reason: why}) })
 	}
 }
 
@@ -167,8 +176,9 @@ func (p *Proxy) refusesLocked() *Refusal {
 	return nil
 }
 
-// admit counts s in, and starts it unless there is no room.
-func (p *Proxy) admit(s *stream) *Refusal {
+// admit counts a viewer in and starts its stream, unless there is no room.
+func (p *Proxy) admit(v visit, conn net.Conn, response, ahead []byte) *Refusal {
+	s := &stream{p: p, visit: v, loop: p.reactor.Loop()}
 	p.mu.Lock()
 	if refusal := p.refusesLocked(); refusal != nil {
 		p.mu.Unlock()
@@ -177,7 +187,15 @@ func (p *Proxy) admit(s *stream) *Refusal {
 	p.streams[s] = struct{}{}
 	p.mu.Unlock()
 	p.metrics.active.Inc()
-	go s.run()
+	reactor.KeepAlive(conn)
+	ctx, cancel := context.WithCancel(p.ctx)
+	s.cancel = cancel
+	started := s.loop.Do(func() { s.begin(s.loop.Add(conn, (*viewerSide)(s)), response, ahead, ctx) })
+	if !started { // only after Close
+		cancel()
+		_ = conn.Close()
+		p.forget(s)
+	}
 	return nil
 }
 

@@ -2,13 +2,12 @@ package proxy
 
 import (
 	"context"
-	"io"
-	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // phase is how far a stream has come.
@@ -37,152 +36,66 @@ func (v *visit) fields() []zap.Field {
 }
 
 // stream is one viewer's connection and the VNC server's that it is joined to.
-// Two goroutines work for it: run carries what the server sends, fromViewer
-// what the viewer sends. Whoever finds a reason calls end, which interrupts
-// both; run then takes leave of both sides and closes both connections.
+// Both belong to one loop, and so does the stream: what happens to it happens
+// there, one thing after another. Only dialling has a goroutine of its own.
+//
+// Whoever finds a reason calls end. The stream then takes leave of both sides
+// and closes both connections; see leave.go.
 type stream struct {
 	p *Proxy
 	visit
-	viewer   net.Conn
-	response []byte // the 101
-	ctx      context.Context
-	cancel   context.CancelFunc // called by end
+	loop   *reactor.Loop
+	cancel context.CancelFunc // of the dial; called by end
 
-	mu     sync.Mutex // guards the fields below
-	server net.Conn   // nil until dialled
-	phase  phase
-	ending *ending // nil while the stream runs
-	isCut  bool    // no more waiting, not even for the last words
-
-	greeted   chan struct{} // closed by run when the server's greeting is with the viewer
-	inputDone chan struct{} // closed by fromViewer when it returns
-	input     input         // fromViewer's until inputDone
-	output    output        // run's
-	watch     watch
+	// The loop's.
+	viewer, server *reactor.Conn // server is nil until dialled
+	phase          phase
+	dialling       bool
+	timer          *reactor.Timer // of the phase's deadline, then of the leave's
+	late           func()         // what it means when the timer comes
+	ending         *ending        // nil while the stream runs
+	input          input
+	output         output
+	watch          watch
 
 	toServer, toViewer atomic.Int64 // bytes of RFB relayed
 }
 
-// ending says why a stream ended, and how far it had come.
-type ending struct {
-	*Refusal
-	phase phase
-}
+// viewerSide and serverSide are the stream as the handler of one connection.
+type (
+	viewerSide stream
+	serverSide stream
+)
 
-func newStream(p *Proxy, v visit, viewer net.Conn, response, ahead []byte) *stream {
-	s := &stream{
-		p:         p,
-		visit:     v,
-		viewer:    viewer,
-		response:  response,
-		phase:     phaseDial,
-		greeted:   make(chan struct{}),
-		inputDone: make(chan struct{}),
-		input:     input{ahead: ahead},
-	}
-	s.ctx, s.cancel = context.WithCancel(p.ctx)
-	return s
-}
-
-// run is the life of the stream, from the 101 to the last close.
-func (s *stream) run() {
-	defer s.p.forget(s)
-	s.p.tellActivity(s.grant.Session)
-	s.p.log.Info("stream opened", s.fields()...)
-	keepAlive(s.viewer)
-
-	go s.fromViewer()
+// begin is the stream's first turn on its loop. response is the 101, ahead what
+// came together with the request.
+func (s *stream) begin(viewer *reactor.Conn, response, ahead []byte, ctx context.Context) {
+	s.viewer, s.phase, s.dialling = viewer, phaseDial, true
+	s.timer = s.loop.NewTimer(func() { s.late() })
 	s.startWatching()
-	s.fromServer()
-	s.takeLeave()
-	s.stopWatching()
-	s.record()
-}
-
-// end ends the stream for the first reason that comes; later ones change
-// nothing. It does not wait. What was read from the server and not yet written
-// still gets times.close to reach the viewer, then so does the close frame.
-func (s *stream) end(why *Refusal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ending != nil {
+	s.p.running.Go(func() { s.open(ctx) })
+	if err := s.viewer.Write(response); err != nil {
+		s.viewerFails(err)
 		return
 	}
-	s.ending = &ending{why, s.phase}
-	s.cancel()
-	_ = s.viewer.SetDeadline(time.Now().Add(s.p.times.close))
-	if s.server != nil {
-		_ = s.server.SetDeadline(longAgo)
+	if len(ahead) > 0 {
+		s.passInput(ahead)
 	}
 }
 
-// cut ends the stream's waits at once. It comes after end.
-func (s *stream) cut() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.isCut = true
-	_ = s.viewer.SetDeadline(longAgo)
-	if s.server != nil {
-		_ = s.server.SetDeadline(longAgo)
-	}
+// within calls late unless the phase is over before d.
+func (s *stream) within(d time.Duration, late func()) {
+	s.late = late
+	s.timer.Set(s.loop.Now().Add(d))
 }
 
-// maxLastWords bounds what a stream that has ended still reads of each side, in
-// bytes: more than socket buffers hold (Linux: 6 MiB by default), so that a
-// peer which never stops is cut off instead of keeping the edge busy.
-const maxLastWords = 8 << 20
-
-// longAgo as a deadline interrupts what a connection is doing.
-var longAgo = time.Unix(1, 0)
-
-// running calls change unless the stream has ended, and tells whether it did.
-// A deadline that is set inside can't undo the interrupt of end.
-func (s *stream) running(change func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ending == nil {
-		change()
-	}
-	return s.ending == nil
-}
-
-// takeLeave closes both connections so that neither side loses what was sent to
-// it last: closing a socket that holds unread bytes resets the connection, and
-// the peer's kernel then throws away what the peer has not read yet. So each
-// side is told that nothing more comes, and read until it has closed,
-// times.close is over, or it has sent more than was on its way.
-func (s *stream) takeLeave() {
-	why := s.ending.Refusal
-	sent := why.Reason != ViewerLost && s.write(closeFrame(why.Reason.Info().Close, closeText(why))) == nil
-	if s.server != nil {
-		closeWrite(s.server)
-	}
-	<-s.inputDone // it goes on until the viewer's close frame
-	if sent && !s.input.settled {
-		closeWrite(s.viewer)
-		_, _ = io.CopyN(io.Discard, s.viewer, maxLastWords)
-	}
-	_ = s.viewer.Close()
-	if s.server == nil {
-		return
-	}
-	if !s.output.ended {
-		s.mu.Lock()
-		if !s.isCut {
-			_ = s.server.SetReadDeadline(time.Now().Add(s.p.times.close))
+// post runs f on the stream's loop, unless the stream is gone by then.
+func (s *stream) post(f func()) {
+	s.loop.Do(func() {
+		if !s.gone() {
+			f()
 		}
-		s.mu.Unlock()
-		_, _ = io.CopyN(io.Discard, s.server, maxLastWords)
-	}
-	_ = s.server.Close()
-}
-
-// closeWrite tells a peer that nothing more comes, where its kind of connection
-// can.
-func closeWrite(conn net.Conn) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite() // fails when the connection is gone, which is found next
-	}
+	})
 }
 
 // record tells the log and the metrics how the stream ended.

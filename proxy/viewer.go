@@ -36,7 +36,7 @@ func (p *Proxy) ServeViewer(ctx *fasthttp.RequestCtx) {
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(hijacked net.Conn) {
 		viewer, ahead := takeOver(hijacked)
-		if refusal := p.admit(newStream(p, v, viewer, h.response(), ahead)); refusal != nil {
+		if refusal := p.admit(v, viewer, h.response(), ahead); refusal != nil {
 			p.record("viewer refused", refusal, phaseAuthorize, v.asked, v.fields())
 			refuseLate(viewer, v.id, refusal, p.times.close)
 		}

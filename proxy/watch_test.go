@@ -34,7 +34,7 @@ func startVirtual(t *testing.T, dial func(ctx context.Context) error) *virtual {
 		}
 		return edgeServer, nil
 	}})
-	if refusal := v.admit(newStream(v.Proxy, visit{asked: time.Now()}, edgeViewer, []byte("101"), nil)); refusal != nil {
+	if refusal := v.admit(visit{asked: time.Now()}, edgeViewer, []byte("101"), nil); refusal != nil {
 		t.Fatal(refusal)
 	}
 	b := make([]byte, 3)
@@ -175,53 +175,3 @@ func TestWaitsOfTheHandshakeHaveAnEnd(t *testing.T) {
 		})
 	}
 }
-
-func TestSilenceOfAPeer(t *testing.T) {
-	long := 90 * time.Second
-	for name, test := range map[string]struct {
-		state  peerState
-		silent time.Duration
-	}{
-		"nothing was sent":                     {peerState{lastAck: long}, 0},
-		"on its way":                           {peerState{queued: true, lastAck: long}, 0},
-		"sent again and again":                 {peerState{queued: true, unanswered: true, lastAck: long}, long},
-		"a kernel that can't be asked says no": {peerState{}, 0},
-	} {
-		if got := test.state.silentFor(); got != test.silent {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}
-
-func TestTheKernelKnowsWhatIsQueuedForAPeer(t *testing.T) {
-	for _, tls := range []bool{false, true} {
-		accepted, released := make(chan struct{}), make(chan struct{})
-		server := startRaw(t, func(net.Conn) { close(accepted); <-released })
-		conn, err := net.Dial("tcp", server.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		<-accepted
-		var wrapped net.Conn = conn
-		if tls {
-			wrapped = overConn{conn}
-		}
-		if state := stateOf(wrapped); state.queued {
-			t.Errorf("idle: %+v", state)
-		}
-		_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-		if _, err := io.Copy(conn, randomBytes(1, 1<<30)); !isTimeout(err) {
-			t.Fatalf("%v", err)
-		}
-		if state := stateOf(wrapped); !state.queued || state.silentFor() > 30*time.Second {
-			t.Errorf("a peer that lives and reads nothing: %+v", state)
-		}
-		close(released)
-	}
-}
-
-// overConn is a connection over another, as TLS is.
-type overConn struct{ net.Conn }
-
-func (o overConn) NetConn() net.Conn { return o.Conn }

@@ -76,6 +76,9 @@ func (c *certificates) serverTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"},
+		// One update, one record: small ones for a first megabyte would cost a
+		// viewer's connection dearly, and an update is of no use in parts.
+		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.current.Load(), nil
 		},

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 	"github.com/streamspace-dev/streamspace-edge/session"
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -69,6 +71,7 @@ type edge struct {
 	coord        store.Coord
 	auth         *auth.Auth
 	hub          *tunnel.Hub
+	loops        *reactor.Reactor
 	viewers      *proxy.Proxy
 	direct       *proxy.Allow
 	sessions     *session.Manager
@@ -143,6 +146,9 @@ func (e *edge) openDataPath(context.Context) (err error) {
 	if e.direct, err = proxy.ParseAllow(e.config.Direct.Allow); err != nil {
 		return fmt.Errorf("%s: %w", e.config.called("direct.allow"), err)
 	}
+	if e.loops, err = reactor.New(runtime.GOMAXPROCS(0)); err != nil {
+		return err
+	}
 	e.hub = tunnel.NewHub(tunnel.HubOptions{
 		Node:    e.config.Node.ID,
 		Log:     e.log.Named("tunnel"),
@@ -161,6 +167,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Activity:       func(id string, n int) { e.sessions.Viewers(id, n) },
 		AllowedOrigins: e.config.VNC.AllowedOrigins,
 		MaxStreams:     e.config.VNC.MaxStreams,
+		Reactor:        e.loops,
 	})
 	return nil
 }
@@ -344,6 +351,9 @@ func (e *edge) close() error {
 	}
 	if e.viewers != nil {
 		errs = append(errs, e.viewers.Close(ctx))
+	}
+	if e.loops != nil {
+		e.loops.Close()
 	}
 	if e.hub != nil {
 		errs = append(errs, e.hub.Close(ctx))

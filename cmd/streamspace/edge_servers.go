@@ -17,6 +17,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/api/console"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -149,7 +150,7 @@ func (e *edge) adminPages() http.Handler {
 }
 
 func newTLSListener(l net.Listener, config *tls.Config) net.Listener {
-	return tls.NewListener(l, config)
+	return tls.NewListener(reactor.Listen(l), config)
 }
 
 // fasthttpLog is fasthttp's logger: what it prints are clients' faults.

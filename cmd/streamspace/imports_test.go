@@ -28,13 +28,14 @@ var allowed = map[string][]string{
 	"api/console":      {},
 	"api":              {"store", "api/auth"},
 	"proxy/rfb":        {},
-	"proxy/tunnel":     {},
+	"proxy/reactor":    {},
+	"proxy/tunnel":     {"proxy/reactor"},
 	"proxy/agent/demo": {"proxy/rfb"},
 	"proxy/agent":      {"proxy/tunnel", "proxy/rfb", "proxy/agent/demo"},
-	"proxy":            {"proxy/rfb", "proxy/tunnel"},
+	"proxy":            {"proxy/reactor", "proxy/rfb", "proxy/tunnel"},
 	"e2e":              {},
 	"cmd/streamspace": {
-		"api", "api/auth", "api/console", "balancer", "proxy", "proxy/agent", "proxy/tunnel", "session", "store", "store/sqldb",
+		"api", "api/auth", "api/console", "balancer", "proxy", "proxy/agent", "proxy/reactor", "proxy/tunnel", "session", "store", "store/sqldb",
 	},
 }
 

@@ -1,0 +1,111 @@
+package proxy
+
+// ending says why a stream ended, and how far it had come.
+type ending struct {
+	*Refusal
+	phase phase
+	// Bytes that were read and thrown away since.
+	viewerWords, serverWords int
+}
+
+// maxLastWords bounds what a stream that has ended still reads of each side, in
+// bytes: more than socket buffers hold (Linux: 6 MiB by default), so that a
+// peer which never stops is cut off instead of keeping the edge busy.
+const maxLastWords = 8 << 20
+
+// end ends the stream for the first reason that comes; later ones change
+// nothing. What waits for either side still gets times.close to reach it, then
+// so does the close frame.
+//
+// Neither side may lose what was sent to it last: closing a socket that holds
+// unread bytes resets the connection, and the peer's kernel then throws away
+// what the peer has not read yet. So each side is told that nothing more comes,
+// and read until it has closed, times.close is over, or it has sent more than
+// was on its way.
+func (s *stream) end(why *Refusal) {
+	if s.ending != nil {
+		return
+	}
+	s.ending = &ending{Refusal: why, phase: s.phase}
+	s.cancel()
+	s.stopWatching()
+	s.within(s.p.times.close, s.cut)
+	s.input.held = nil
+	if why.Reason == ViewerLost {
+		s.input.settled = true
+	} else {
+		_ = s.viewer.Write(closeFrame(why.Reason.Info().Close, closeText(why))) // a failure is found by leave
+	}
+	if !s.input.settled {
+		s.viewer.Resume()
+	}
+	if s.server != nil {
+		s.server.CloseWrite()
+		if !s.output.ended {
+			s.server.Resume()
+		}
+	}
+	s.leave()
+}
+
+// leave closes each connection that has nothing more to say or to hear.
+func (s *stream) leave() {
+	if s.ending == nil {
+		return
+	}
+	if !s.viewer.Pending() {
+		if s.input.settled {
+			s.viewer.Close()
+		} else if s.input.fault {
+			s.viewer.CloseWrite() // it may not understand the close frame; its end of stream is awaited instead
+		}
+	}
+	if s.server != nil && s.output.ended && !s.server.Pending() {
+		s.server.Close()
+	}
+	s.forgetIfGone()
+}
+
+// discardServer counts bytes of the server that come after the end.
+func (s *stream) discardServer(n int) {
+	if s.ending.serverWords += n; s.ending.serverWords > maxLastWords {
+		s.output.ended = true
+		s.server.Close()
+		s.leave()
+	}
+}
+
+// discardViewer counts bytes of the viewer that come after its last frame.
+func (s *stream) discardViewer(n int) {
+	if s.ending.viewerWords += n; s.ending.viewerWords > maxLastWords {
+		s.viewer.Close()
+		s.leave()
+	}
+}
+
+// cut closes both connections without last words. It comes after end.
+func (s *stream) cut() {
+	s.viewer.Close()
+	if s.server != nil {
+		s.server.Close()
+	}
+	s.forgetIfGone()
+}
+
+// gone tells whether both connections are closed and none will come.
+func (s *stream) gone() bool {
+	return s.ending != nil && !s.dialling && s.viewer.Closed() && (s.server == nil || s.server.Closed())
+}
+
+// forgetIfGone is the stream's last turn.
+func (s *stream) forgetIfGone() {
+	if !s.gone() || s.late == nil {
+		return
+	}
+	s.late = nil
+	s.timer.Stop()
+	s.p.running.Go(func() { // a log may be slow
+		s.record()
+		s.p.forget(s)
+	})
+}

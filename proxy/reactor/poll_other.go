@@ -1,0 +1,5 @@
+//go:build !linux
+
+package reactor
+
+func newPoller() (poller, error) { return newNotifier(), nil }

@@ -1,0 +1,100 @@
+package reactor
+
+import (
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// Transport is a connection that TLS runs over, before and after a loop takes
+// it. Before, it is the connection it embeds; after, it is memory: TLS reads
+// what the loop has read from the socket, and the loop sends what TLS writes.
+//
+//	listener := tls.NewListener(reactor.Listen(tcp), config)
+//	conn := tls.Client(reactor.NewTransport(tcp), config)
+type Transport struct {
+	net.Conn
+	loop     *Loop  // nil before
+	incoming []byte // of the loop's; all of it is read in the same turn
+	ended    bool   // nothing follows incoming
+}
+
+// NewTransport lets a loop run the TLS connection that will be made over conn,
+// a TCP or UNIX socket.
+func NewTransport(conn net.Conn) *Transport { return &Transport{Conn: conn} }
+
+func (t *Transport) enter(l *Loop) { t.loop, t.Conn = l, nil }
+
+func (t *Transport) Read(p []byte) (int, error) {
+	if t.loop == nil {
+		return t.Conn.Read(p)
+	}
+	n := copy(p, t.incoming)
+	t.incoming = t.incoming[n:]
+	switch {
+	case n > 0:
+		return n, nil
+	case t.ended:
+		return 0, io.EOF
+	default:
+		return 0, ErrWait
+	}
+}
+
+func (t *Transport) Write(p []byte) (int, error) {
+	if t.loop == nil {
+		return t.Conn.Write(p)
+	}
+	t.loop.sealed = append(t.loop.sealed, p...)
+	return len(p), nil
+}
+
+// Close of a transport that a loop has taken is Conn.Close's.
+func (t *Transport) Close() error {
+	if t.loop == nil {
+		return t.Conn.Close()
+	}
+	return nil
+}
+
+func (t *Transport) SetDeadline(at time.Time) error { return t.deadline(at, net.Conn.SetDeadline) }
+func (t *Transport) SetReadDeadline(at time.Time) error {
+	return t.deadline(at, net.Conn.SetReadDeadline)
+}
+func (t *Transport) SetWriteDeadline(at time.Time) error {
+	return t.deadline(at, net.Conn.SetWriteDeadline)
+}
+
+func (t *Transport) deadline(at time.Time, set func(net.Conn, time.Time) error) error {
+	if t.loop == nil {
+		return set(t.Conn, at)
+	}
+	return nil // a loop's connections don't block
+}
+
+// NetConn is the connection below, nil once a loop has taken it.
+func (t *Transport) NetConn() net.Conn { return t.Conn }
+
+// CloseWrite says that no more bytes come, where the connection can say so.
+func (t *Transport) CloseWrite() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return os.ErrInvalid
+}
+
+// listener makes a Transport of every connection.
+type listener struct{ net.Listener }
+
+// Listen wraps l so that loops can run the TLS connections made over what it
+// accepts.
+func Listen(l net.Listener) net.Listener { return listener{l} }
+
+func (l listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return NewTransport(conn), nil
+}

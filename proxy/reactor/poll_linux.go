@@ -17,7 +17,8 @@ const maxEvents = 256
 // epoll watches sockets, level-triggered: a handler that leaves bytes unread is
 // told again, and a short read needs no second one that finds nothing.
 type epoll struct {
-	fd, event int // event wakes the wait
+	fd, event int  // event wakes the wait
+	busy      bool // there were events at the last wait
 	events    [maxEvents]unix.EpollEvent
 
 	sockets []*socket // by slot, which the kernel gives back with each event
@@ -58,10 +59,7 @@ func (e *epoll) close() {
 }
 
 func (e *epoll) wait(timeout time.Duration, ready func(*Conn, readiness)) {
-	n, err := unix.EpollWait(e.fd, e.events[:], milliseconds(timeout))
-	if err != nil {
-		return // EINTR
-	}
+	n := e.await(milliseconds(timeout))
 	for i := range e.events[:n] {
 		event := &e.events[i]
 		if event.Fd == wakeSlot {
@@ -75,6 +73,41 @@ func (e *epoll) wait(timeout time.Duration, ready func(*Conn, readiness)) {
 	}
 	e.free = append(e.free, e.freed...)
 	e.freed = e.freed[:0]
+}
+
+// busyWait is how long a loop that has just worked keeps its place in Go's
+// scheduler while it waits, in milliseconds.
+const busyWait = 5
+
+// await is epoll_wait. A loop that had events a moment ago waits without telling
+// Go's scheduler: it will be back in microseconds, and giving its place away and
+// taking it back each time costs more than all else that an update needs. After
+// busyWait without events it tells, and costs nothing until the next one. The
+// process should have a place for each loop beside those of its other
+// goroutines (see New), and Go's collector interrupts the wait with a signal when it needs to.
+func (e *epoll) await(timeout int) int {
+	if e.busy {
+		wait := busyWait
+		if timeout >= 0 {
+			wait = min(timeout, busyWait)
+		}
+		n, errno := rawWait(e.fd, e.events[:], wait)
+		if errno != 0 {
+			return 0 // EINTR
+		}
+		if n > 0 || wait == timeout {
+			return n
+		}
+		if timeout > 0 {
+			timeout -= wait
+		}
+	}
+	n, err := unix.EpollWait(e.fd, e.events[:], timeout)
+	if err != nil {
+		return 0 // EINTR
+	}
+	e.busy = n > 0
+	return n
 }
 
 // milliseconds rounds up, so that a timer is due when the wait for it ends.
@@ -147,31 +180,33 @@ type socket struct {
 
 func (s *socket) read(p []byte) (int, error) {
 	for {
-		n, err := unix.Read(s.fd, p)
-		switch {
-		case n > 0:
+		n, errno := rawRead(s.fd, p)
+		switch errno {
+		case 0:
+			if n == 0 {
+				return 0, io.EOF
+			}
 			return n, nil
-		case err == nil:
-			return 0, io.EOF
-		case err == unix.EAGAIN:
+		case unix.EAGAIN:
 			return 0, ErrWait
-		case err != unix.EINTR:
-			return 0, fmt.Errorf("read: %w", err)
+		case unix.EINTR:
+		default:
+			return 0, fmt.Errorf("read: %w", errno)
 		}
 	}
 }
 
 func (s *socket) write(p []byte) (int, error) {
 	for {
-		n, err := unix.SendmsgN(s.fd, p, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
-		switch err {
-		case nil:
+		n, errno := rawSend(s.fd, p, 0)
+		switch errno {
+		case 0:
 			return n, nil
 		case unix.EAGAIN:
 			return 0, ErrWait
 		case unix.EINTR:
 		default:
-			return 0, fmt.Errorf("write: %w", err)
+			return 0, fmt.Errorf("write: %w", errno)
 		}
 	}
 }

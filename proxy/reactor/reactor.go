@@ -28,7 +28,9 @@ type Reactor struct {
 	running sync.WaitGroup
 }
 
-// New starts n loops, at least one. The error comes from the operating system,
+// New starts n loops, at least one. A busy loop keeps a place in Go's scheduler
+// even while it waits, so GOMAXPROCS should be n more than the other goroutines
+// need. The error comes from the operating system,
 // when it has no file descriptor left. Close ends the loops.
 func New(n int) (*Reactor, error) { return start(n, newPoller) }
 

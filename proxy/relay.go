@@ -23,6 +23,7 @@ type output struct {
 	greeting protocolVersion
 	ended    bool   // the server's end of stream or its reset has been read
 	flowing  bool   // bytes have followed the greeting
+	bulk     bool   // the server's socket holds more than a buffer
 	failed   bool   // the viewer can't be written to
 	pong     []byte // the newest ping's payload, owed until the viewer takes bytes again
 	owesPong bool
@@ -38,6 +39,10 @@ const readsInARow = 4
 // Readable takes what the server sends.
 func (side *serverSide) Readable() {
 	s := (*stream)(side)
+	if s.output.bulk {
+		s.moveOutput()
+		return
+	}
 	buf := s.loop.Buffer()
 	for range readsInARow {
 		n, err := s.server.Read(buf[headerRoom : headerRoom+reactor.MinRead])
@@ -52,10 +57,42 @@ func (side *serverSide) Readable() {
 			return
 		}
 		s.takeOutput(buf[:], n)
-		if n < reactor.MinRead || s.ending != nil || s.server.Paused() {
+		if n < reactor.MinRead || s.ending != nil {
+			return
+		}
+		if s.phase == phaseRelay && s.server.Moves(s.viewer) {
+			s.output.bulk = true
+			return
+		}
+		if s.server.Paused() {
 			return
 		}
 	}
+}
+
+// worthMoving is what a socket has to hold, in bytes, for the three system calls
+// of a move to be cheaper than two and copying (measured; see docs/decisions.md).
+const worthMoving = 32 << 10
+
+// moveOutput passes on what the server sends without copying it: the kernel has
+// more of it than a buffer holds.
+func (s *stream) moveOutput() {
+	if s.ending != nil || s.output.failed {
+		s.output.bulk = false
+		return
+	}
+	var frame [headerRoom]byte
+	n, err := s.server.Move(s.viewer, func(n int) []byte { return frame[putHeader(frame[:], opBinary, n):] })
+	switch {
+	case err == reactor.ErrWait:
+		s.output.bulk = false
+		return
+	case err != nil:
+		s.serverEnds(err)
+		return
+	}
+	s.output.bulk = n >= worthMoving
+	s.countOutput(n)
 }
 
 // takeOutput takes n bytes of the server, at buf[headerRoom:].
@@ -80,6 +117,12 @@ func (s *stream) passOutput(buf []byte, n int) {
 		s.viewerFails(err)
 		return
 	}
+	s.countOutput(n)
+}
+
+// countOutput counts what was written, and stops the server's bytes while the
+// viewer does not take them.
+func (s *stream) countOutput(n int) {
 	s.toViewer.Add(int64(n))
 	s.p.metrics.out.Add(float64(n))
 	if s.viewer.Pending() && s.server != nil {

@@ -44,8 +44,12 @@ type Conn struct {
 	secure  *tls.Conn  // nil for plain connections
 	memory  *Transport // what secure reads from and writes to
 
-	pending    *outbox // what the source has not taken; nil: nothing
-	failed     error   // of writing; what is written after it goes nowhere
+	// What the source has not taken, in this order; nil: nothing.
+	pending *outbox
+	pipe    *pipe
+	behind  *outbox // written while pipe waits
+
+	failed     error // of writing; what is written after it goes nowhere
 	paused     bool
 	eager      bool // the TLS layer may hold bytes that the poller knows nothing of
 	halfClosed bool // no more may be written
@@ -181,22 +185,27 @@ func (c *Conn) send() error {
 
 // pass gives p to the source, and what it does not take to the outbox.
 func (c *Conn) pass(p []byte) error {
-	if c.pending == nil {
+	if c.pending == nil && c.pipe == nil {
 		n, err := c.source.write(p)
 		if err != nil && err != ErrWait {
 			return c.fail(err)
 		}
-		if n == len(p) {
+		if p = p[n:]; len(p) == 0 {
 			if c.source.busy() {
 				c.watch()
 			}
 			return nil
 		}
-		p = p[n:]
-		c.pending = c.loop.outbox.Get().(*outbox)
+	}
+	last := &c.pending
+	if c.pipe != nil {
+		last = &c.behind
+	}
+	if *last == nil {
+		*last = c.loop.outbox.Get().(*outbox)
 		c.watch()
 	}
-	if c.pending.add(p); len(c.pending.waiting()) > maxPending {
+	if (*last).add(p); len((*last).waiting()) > maxPending {
 		return c.fail(errFlooded)
 	}
 	return nil
@@ -204,7 +213,7 @@ func (c *Conn) pass(p []byte) error {
 
 // Pending tells whether something waits to be written.
 func (c *Conn) Pending() bool {
-	return c.pending != nil || !c.closed && c.failed == nil && c.source.busy()
+	return c.pending != nil || c.pipe != nil || !c.closed && c.failed == nil && c.source.busy()
 }
 
 // fail remembers that nothing can be written any more.
@@ -215,25 +224,32 @@ func (c *Conn) fail(err error) error {
 }
 
 func (c *Conn) dropPending() {
-	if c.pending != nil {
-		c.pending.reset()
-		c.loop.outbox.Put(c.pending)
-		c.pending = nil
+	c.drop(&c.pending)
+	c.dropPipe()
+	c.drop(&c.behind)
+}
+
+func (c *Conn) drop(o **outbox) {
+	if *o != nil {
+		(*o).reset()
+		c.loop.outbox.Put(*o)
+		*o = nil
 	}
 }
 
 // flushed writes what waits, now that the source takes more.
 func (c *Conn) flushed() {
-	if c.pending != nil {
-		n, err := c.source.write(c.pending.waiting())
-		switch {
-		case err != nil && err != ErrWait:
-			_ = c.fail(err)
-		case !c.pending.took(n):
-			return
-		default:
-			c.dropPending()
+	done, err := c.flush()
+	if done && c.pipe != nil {
+		if done, err = c.flushPipe(); done && err == nil {
+			c.pending, c.behind = c.behind, nil
+			done, err = c.flush()
 		}
+	}
+	if err != nil {
+		_ = c.fail(err)
+	} else if !done {
+		return
 	}
 	c.watch()
 	if c.Pending() {
@@ -243,6 +259,22 @@ func (c *Conn) flushed() {
 		c.source.closeWrite()
 	}
 	c.handler.Flushed()
+}
+
+// flush writes what is pending. It tells whether all of it is written.
+func (c *Conn) flush() (done bool, err error) {
+	if c.pending == nil {
+		return true, nil
+	}
+	n, err := c.source.write(c.pending.waiting())
+	if err != nil && err != ErrWait {
+		return false, err
+	}
+	if !c.pending.took(n) {
+		return false, nil
+	}
+	c.drop(&c.pending)
+	return true, nil
 }
 
 // Pause stops calls of Readable; Resume lets them come again.

@@ -21,6 +21,7 @@ type epoll struct {
 	busy      bool // there were events at the last wait
 	events    [maxEvents]unix.EpollEvent
 
+	pipes   []*pipe   // idle, empty
 	sockets []*socket // by slot, which the kernel gives back with each event
 	free    []int32   // slots without a socket
 	freed   []int32   // the same, but events of this wait may still name them
@@ -54,6 +55,9 @@ func (e *epoll) wake() {
 }
 
 func (e *epoll) close() {
+	for _, p := range e.pipes {
+		p.destroy()
+	}
 	_ = unix.Close(e.event)
 	_ = unix.Close(e.fd)
 }
@@ -196,9 +200,11 @@ func (s *socket) read(p []byte) (int, error) {
 	}
 }
 
-func (s *socket) write(p []byte) (int, error) {
+func (s *socket) write(p []byte) (int, error) { return s.send(p, 0) }
+
+func (s *socket) send(p []byte, flags uintptr) (int, error) {
 	for {
-		n, errno := rawSend(s.fd, p, 0)
+		n, errno := rawSend(s.fd, p, flags)
 		switch errno {
 		case 0:
 			return n, nil

@@ -70,10 +70,6 @@ func (side *serverSide) Readable() {
 	}
 }
 
-// worthMoving is what a socket has to hold, in bytes, for the three system calls
-// of a move to be cheaper than two and copying (measured; see docs/decisions.md).
-const worthMoving = 32 << 10
-
 // moveOutput passes on what the server sends without copying it: the kernel has
 // more of it than a buffer holds.
 func (s *stream) moveOutput() {
@@ -91,7 +87,11 @@ func (s *stream) moveOutput() {
 		s.serverEnds(err)
 		return
 	}
-	s.output.bulk = n >= worthMoving
+	if failure := s.viewer.Failure(); failure != nil {
+		s.viewerFails(failure)
+		return
+	}
+	s.output.bulk = n >= reactor.WorthMoving
 	s.countOutput(n)
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -84,6 +85,7 @@ type agentProcess struct {
 	config *agentConfig
 	log    *zap.Logger
 	agent  *agent.Agent
+	loops  *reactor.Reactor              // carry the streams
 	client atomic.Pointer[tunnel.Client] // nil while the agent adopts: its hello will tell what came of that
 }
 
@@ -98,7 +100,11 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tls.ca_file: %w", err)
 	}
-	a := &agentProcess{config: config, log: log}
+	loops, err := openLoops()
+	if err != nil {
+		return nil, err
+	}
+	a := &agentProcess{config: config, log: log, loops: loops}
 	runtimes := make([]agent.RuntimeConfig, len(config.Runtimes))
 	for i, r := range config.Runtimes {
 		runtimes[i] = r.options()
@@ -114,11 +120,12 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 		Log: log.Named("agent"),
 	})
 	if err != nil {
+		loops.Close()
 		return nil, err
 	}
 	_, key := a.agent.Identity()
 	a.client.Store(tunnel.NewClient(tunnel.ClientOptions{
-		Edge: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Log: log.Named("tunnel"),
+		Edge: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Log: log.Named("tunnel"), Reactor: loops,
 		Hello: a.agent.Hello, Command: a.agent.Command, Open: a.agent.Open,
 	}))
 	return a, nil
@@ -163,4 +170,7 @@ func (a *agentProcess) leave() {
 	}
 }
 
-func (a *agentProcess) close() error { return a.agent.Close() }
+func (a *agentProcess) close() error {
+	a.loops.Close()
+	return a.agent.Close()
+}

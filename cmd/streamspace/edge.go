@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -146,13 +145,9 @@ func (e *edge) openDataPath(context.Context) (err error) {
 	if e.direct, err = proxy.ParseAllow(e.config.Direct.Allow); err != nil {
 		return fmt.Errorf("%s: %w", e.config.called("direct.allow"), err)
 	}
-	// A busy loop keeps its place in Go's scheduler while it waits, so there has
-	// to be one for each beside those of all other work.
-	cores := runtime.GOMAXPROCS(0)
-	if e.loops, err = reactor.New(cores); err != nil {
+	if e.loops, err = openLoops(); err != nil {
 		return err
 	}
-	runtime.GOMAXPROCS(2 * cores)
 	e.hub = tunnel.NewHub(tunnel.HubOptions{
 		Node:    e.config.Node.ID,
 		Log:     e.log.Named("tunnel"),

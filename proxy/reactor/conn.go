@@ -216,6 +216,9 @@ func (c *Conn) Pending() bool {
 	return c.pending != nil || c.pipe != nil || !c.closed && c.failed == nil && c.source.busy()
 }
 
+// Failure is why nothing can be written any more; nil while it can.
+func (c *Conn) Failure() error { return c.failed }
+
 // fail remembers that nothing can be written any more.
 func (c *Conn) fail(err error) error {
 	c.failed = err

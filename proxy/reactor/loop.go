@@ -19,6 +19,10 @@ const (
 	// MinRead is the room that Conn.Read needs, in bytes: cipherRead and one
 	// record of TLS (RFC 8446 section 5.2: 16 KiB, 256 bytes and a header).
 	MinRead = cipherRead + 17<<10
+
+	// WorthMoving is what a socket has to hold, in bytes, for Conn.Move's three
+	// system calls to be cheaper than Read, Write and a copy (measured).
+	WorthMoving = 32 << 10
 )
 
 // readiness is what a poller tells of a connection.

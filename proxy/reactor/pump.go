@@ -26,7 +26,7 @@ type pump struct {
 	writing    bool   // the writer is
 	broken     error  // of writing
 	wantsRead  bool
-	wantsWrite bool
+	owesWrite  bool // what was written has to be told as writable
 	told       bool // a notice is on its way
 	halfClosed bool
 	closed     bool
@@ -106,19 +106,21 @@ func (p *pump) write(b []byte) (int, error) {
 	}
 	o := p.loop.outbox.Get().(*outbox)
 	o.add(b)
-	p.writing = true
+	p.writing, p.owesWrite = true, true
 	p.queue <- o
 	return len(b), nil
 }
 
-func (p *pump) watch(read, write bool) {
-	p.wantsRead, p.wantsWrite = read, write
+// watch knows by itself what has been written and not told yet: others than the
+// one that waits for it may call.
+func (p *pump) watch(read, _ bool) {
+	p.wantsRead = read
 	p.tell()
 }
 
 func (p *pump) busy() bool { return p.writing }
 
-func (p *pump) unwatch() { p.wantsRead, p.wantsWrite = false, false }
+func (p *pump) unwatch() { p.wantsRead, p.owesWrite = false, false }
 
 // tell makes the loop look at the connection, as a level-triggered poller does:
 // soon, and again for as long as it is ready.
@@ -132,6 +134,7 @@ func (p *pump) tell() {
 func (p *pump) look() {
 	p.told = false
 	if r := p.readiness(); r != 0 && !p.closed {
+		p.owesWrite = p.owesWrite && r&writable == 0
 		p.loop.dispatch(p.of, r)
 		p.tell()
 	}
@@ -141,7 +144,7 @@ func (p *pump) readiness() (r readiness) {
 	if p.wantsRead && !p.reading {
 		r |= readable // or a read that has to be started
 	}
-	if p.wantsWrite && !p.writing {
+	if p.owesWrite && !p.writing {
 		r |= writable
 	}
 	if !p.wantsRead && p.ended != nil && p.ended != io.EOF {

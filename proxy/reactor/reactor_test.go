@@ -141,6 +141,47 @@ func TestPausedConnectionTellsOnlyItsLoss(t *testing.T) {
 	})
 }
 
+// The other side of a relay may pause and resume a connection at any time; what
+// that one has written is told all the same.
+func TestFlushedComesWhateverHappensMeanwhile(t *testing.T) {
+	pairs(t, func(t *testing.T, r *Reactor, near, far closeWriter) {
+		defer far.Close()
+		l, flushed := r.Loop(), make(chan struct{}, 1)
+		e := newTestEnd()
+		e.flushed = func() { flushed <- struct{}{} }
+		pending := false
+		onLoop(l, func() {
+			e.conn = l.Add(near, e)
+			for !pending {
+				if err := e.conn.Write(random(50_000)); err != nil {
+					t.Fatal(err)
+				}
+				pending = e.conn.Pending()
+			}
+		})
+		stop, toggling := make(chan struct{}), sync.WaitGroup{}
+		toggling.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					onLoop(l, func() { e.conn.Pause(); e.conn.Resume() })
+				}
+			}
+		})
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		select {
+		case <-flushed:
+		case <-time.After(hang):
+			t.Error("not told")
+		}
+		close(stop)
+		toggling.Wait()
+		onLoop(l, e.conn.Close)
+	})
+}
+
 func TestTimersComeInOrderAndOnce(t *testing.T) {
 	both(t, func(t *testing.T, r *Reactor) {
 		l, order, done := r.Loop(), []int{}, make(chan struct{})

@@ -90,11 +90,6 @@ func (s *socket) drain(p *pipe) error {
 	return nil
 }
 
-// sendMore writes b, which more will follow at once.
-func (s *socket) sendMore(b []byte) (int, error) {
-	return s.send(b, unix.MSG_MORE)
-}
-
 func rawSplice(from, to, n, flags int) (int, syscall.Errno) {
 	moved, _, errno := syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), uintptr(flags))
 	return int(moved), errno
@@ -108,9 +103,9 @@ func (c *Conn) Moves(dst *Conn) bool {
 }
 
 // Move passes what c holds to dst without looking at it, with what header gives
-// for the number of bytes before it, and returns that number. dst must not be
-// Pending; afterwards it may be. The error is c's, as Read's; a failure of dst
-// comes from its next Write.
+// for the number of bytes before it (nil: nothing), and returns that number. dst
+// must not be Pending; afterwards it may be. The error is c's, as Read's; dst's
+// is its Failure.
 func (c *Conn) Move(dst *Conn, header func(n int) []byte) (int, error) {
 	from, to := c.source.(*socket), dst.source.(*socket)
 	p := from.poll.takePipe()
@@ -122,8 +117,12 @@ func (c *Conn) Move(dst *Conn, header func(n int) []byte) (int, error) {
 		from.poll.putPipe(p)
 		return 0, err
 	}
-	b := header(n)
-	sent, err := to.sendMore(b)
+	var b []byte
+	var sent int
+	if header != nil {
+		b = header(n)
+		sent, err = to.send(b, unix.MSG_MORE)
+	}
 	switch {
 	case err != nil && err != ErrWait:
 		_ = dst.fail(err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 const (
@@ -25,6 +27,10 @@ type ClientOptions struct {
 	TLS      *tls.Config // nil: the system's roots. Not used with http://
 	Log      *zap.Logger // nil: none
 
+	// Reactor carries the streams. It is closed after Run has returned. nil: a
+	// portable one of the client's own.
+	Reactor *reactor.Reactor
+
 	// Hello is read anew at each connect. Its AgentID never changes.
 	Hello func() Hello
 	// Command takes a command; its error becomes the ack. Commands for one
@@ -32,7 +38,7 @@ type ClientOptions struct {
 	Command func(ctx context.Context, c Command) error
 	// Open connects to the session's VNC server, within openLimit; the client
 	// closes what it returns. Half-close is passed on to a connection that has
-	// CloseWrite; one that has not is closed when the viewer goes.
+	// CloseWrite.
 	Open func(ctx context.Context, o OpenRequest) (net.Conn, error)
 }
 
@@ -42,9 +48,9 @@ type Client struct {
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	reports  *reportQueue
 	commands *commandQueue
-	relay    *relay
-	active   atomic.Int64   // streams that run
-	tasks    sync.WaitGroup // commands, spares and streams; Run waits for them
+	loops    *reactor.Reactor // Run's
+	active   atomic.Int64     // streams that run
+	tasks    sync.WaitGroup   // commands, spares and streams; Run waits for them
 
 	leaving  context.Context // ended by Leave
 	leave    context.CancelFunc
@@ -63,7 +69,6 @@ func NewClient(o ClientOptions) *Client {
 		o:       o,
 		dial:    network.DialContext,
 		reports: newReportQueue(),
-		relay:   newRelay(),
 		bye:     make(chan Bye, 1),
 		done:    make(chan struct{}),
 	}
@@ -86,6 +91,12 @@ func (c *Client) Run(ctx context.Context) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	loops := c.o.Reactor
+	if loops == nil {
+		loops = reactor.NewPortable(1)
+		defer loops.Close()
+	}
+	c.loops = loops
 	defer c.tasks.Wait()
 	defer cancel()
 	waiting, stop := context.WithCancel(ctx)
@@ -124,6 +135,16 @@ func (c *Client) Run(ctx context.Context) error {
 			return ctx.Err() // nil after Leave
 		}
 	}
+}
+
+// carry hands a stream to the loops.
+func (c *Client) carry(ctx context.Context, edge, server net.Conn, log *zap.Logger) {
+	c.tasks.Add(1)
+	c.active.Add(1)
+	startRelay(ctx, c.loops, edge, server, log, func() {
+		c.active.Add(-1)
+		c.tasks.Done()
+	})
 }
 
 // isFatal tells the refusals that trying again can't mend.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 const (
@@ -69,11 +71,11 @@ func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	setKeepAlive(plain)
+	reactor.KeepAlive(plain)
 	if d.tls == nil {
 		return plain, nil
 	}
-	secure := tls.Client(plain, d.tls)
+	secure := tls.Client(reactor.NewTransport(plain), d.tls)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = plain.Close()
 		return nil, err

@@ -320,3 +320,11 @@ func wantCode(t testing.TB, err error, code Code) {
 		t.Fatalf("error %v (code %q), want code %q", err, codeOf(err), code)
 	}
 }
+
+// closeWrite says to c that no more bytes come.
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}

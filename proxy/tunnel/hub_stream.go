@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 const (
@@ -53,7 +54,7 @@ func (h *Hub) ServeStream(ctx *fasthttp.RequestCtx) {
 			_ = hijacked.Close()
 			return
 		}
-		setKeepAlive(conn)
+		reactor.KeepAlive(conn)
 		t.putSpare(conn)
 	})
 }
@@ -75,21 +76,6 @@ func bareConn(hijacked net.Conn) (net.Conn, error) {
 		return nil, Errorf(CodeBadRequest, "the agent spoke on a stream connection before it was asked")
 	}
 	return unwrapper.UnsafeConn(), hijacked.SetReadDeadline(time.Time{})
-}
-
-// keepAlive finds a peer that is gone within 60 s: three probes, 10 s apart,
-// after 30 s of silence.
-func keepAlive() net.KeepAliveConfig {
-	return net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}
-}
-
-func setKeepAlive(c net.Conn) {
-	if secure, ok := c.(*tls.Conn); ok {
-		c = secure.NetConn()
-	}
-	if plain, ok := c.(*net.TCPConn); ok {
-		_ = plain.SetKeepAliveConfig(keepAlive()) // fails only on a closed connection, which the first use finds
-	}
 }
 
 // Open asks the agent for a stream to o.Session. The connection it returns is

@@ -225,7 +225,6 @@ func (l *link) returned(conn net.Conn) bool {
 // serveSpare answers the edge's frames until one turns the connection into a
 // stream, and then carries that.
 func (l *link) serveSpare(conn net.Conn, reader *bufio.Reader) {
-	defer func() { _ = conn.Close() }()
 	since := time.Now()
 	for {
 		kind, payload, err := readFrame(reader)
@@ -235,13 +234,18 @@ func (l *link) serveSpare(conn net.Conn, reader *bufio.Reader) {
 			err = writeWithin(conn, writeTimeout, appendFrame(nil, frameEchoAnswer, payload))
 		case kind == frameOpen:
 			l.taken(conn)
-			if !l.serveOpen(conn, reader, payload) || !l.returned(conn) {
+			if !l.serveOpen(conn, reader, payload) {
+				return
+			}
+			if !l.returned(conn) {
+				_ = conn.Close()
 				return
 			}
 		default:
 			err = Errorf(CodeBadRequest, "a frame of type %d, which only an agent sends", kind)
 		}
 		if err != nil {
+			_ = conn.Close()
 			l.log.Debug("a spare stream connection ended", zap.Error(err))
 			if time.Since(since) < shortLived {
 				pause(l.channel.ctx, longest(shortLived))
@@ -253,7 +257,8 @@ func (l *link) serveSpare(conn net.Conn, reader *bufio.Reader) {
 }
 
 // serveOpen reports whether the connection is idle again: the edge was told
-// that the session can't be reached.
+// that the session can't be reached. Otherwise it has become a stream or is
+// closed.
 func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (idle bool) {
 	o, err := parseOpen(payload)
 	if err == nil && reader.Buffered() > 0 {
@@ -261,6 +266,7 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 	}
 	if err != nil {
 		l.log.Warn("the edge broke the protocol on a stream connection", zap.Error(err))
+		_ = conn.Close()
 		return false
 	}
 	log := l.log.With(zap.String("session", o.Session), zap.String("stream", o.Stream))
@@ -274,15 +280,17 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 	switch {
 	case err != nil:
 		log.Info("stream refused", zap.Error(err))
+		if encoding != nil {
+			_ = conn.Close()
+		}
 		return encoding == nil
 	case encoding != nil:
 		log.Info("stream given up: the edge is gone", zap.Error(encoding))
+		_ = conn.Close()
 		_ = server.Close()
 		return false
 	}
-	l.client.active.Add(1)
-	defer l.client.active.Add(-1)
-	l.client.relay.run(l.run, conn, server, log)
+	l.client.carry(l.run, conn, server, log)
 	return false
 }
 

@@ -380,6 +380,28 @@ func (r recorder) Publish(_ context.Context, e store.Event) {
 	r.w.events = append(r.w.events, e)
 }
 
+// announced lists the ends that events announced of one session, "" where one
+// was taken back.
+func (w *world) announced(id string) (ends []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	latest := ""
+	for _, e := range w.events {
+		if e.ID != id {
+			continue
+		}
+		now := ""
+		if !e.EndsAt.IsZero() {
+			now = string(e.EndsBecause) + " " + e.EndsAt.UTC().Format(time.TimeOnly)
+		}
+		if now != latest {
+			ends = append(ends, now)
+		}
+		latest = now
+	}
+	return ends
+}
+
 // told lists the states that events told of one thing.
 func (w *world) told(id string) (states []string) {
 	w.mu.Lock()

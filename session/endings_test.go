@@ -263,6 +263,37 @@ func TestAStopTakesTheAnnouncedEndOffTheRow(t *testing.T) {
 	})
 }
 
+// The desktop goes after its viewers, so that they are told why by the edge and
+// not cut off by the desktop; one that does not leave holds it up for a second.
+func TestViewersHearOfTheEndBeforeTheDesktopGoes(t *testing.T) {
+	for linger, goes := range map[time.Duration]time.Duration{
+		0: 0, 100 * time.Millisecond: 100 * time.Millisecond, time.Hour: farewell,
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			h := w.join("a")
+			w.linger = linger
+			s := w.create()
+			w.m.Viewers(s.ID, 1)
+			if _, err := w.m.Stop(t.Context(), s.ID); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if goes > 0 {
+				pass(goes - time.Millisecond)
+				if got := w.runs(h); len(got) != 1 || len(w.cut) == 0 {
+					t.Errorf("viewers linger %v: before it goes the agent runs %v, viewers told %v", linger, got, w.cut)
+				}
+				pass(time.Millisecond)
+			}
+			if got := w.runs(h); len(got) != 0 {
+				t.Errorf("viewers linger %v: after %v the agent runs %v", linger, goes, got)
+			}
+			w.want(s.ID, store.Terminated, "")
+			pass(2 * time.Hour)
+		})
+	}
+}
+
 func TestInputOfASessionThatDoesNotRunChangesNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.join("a")

@@ -12,8 +12,9 @@ type record struct {
 	agentID string
 
 	viewers int
-	untold  bool   // viewers came or went and no event told it
-	told    string // what viewers are told from now on; empty: nothing
+	untold  bool      // viewers came or went and no event told it
+	told    string    // what viewers are told from now on; empty: nothing
+	toldAt  time.Time // when the first were told of the end
 
 	used       time.Time // the latest Input; zero: none since this edge started
 	usedStored time.Time // LastActivity of the row

@@ -247,6 +247,10 @@ func (m *Manager) stopUnwanted(ctx context.Context, s *store.Session) (again tim
 	now := time.Now()
 	var tell []string
 	m.mu.Lock()
+	var farewellEnds time.Time // zero: nobody is to hear of the end first
+	if r := m.live[s.ID]; s.State == store.Stopping && r != nil && r.viewers > 0 && !r.toldAt.IsZero() {
+		farewellEnds = r.toldAt.Add(farewell)
+	}
 	for agentID, l := range m.links {
 		r := l.reports[s.ID]
 		switch {
@@ -256,6 +260,8 @@ func (m *Manager) stopUnwanted(ctx context.Context, s *store.Session) (again tim
 				delete(l.reports, s.ID)
 			}
 		case wanted(s, agentID):
+		case now.Before(farewellEnds):
+			again = earliest(again, farewellEnds)
 		case now.Before(r.stopped.Add(stopAgain)):
 			again = earliest(again, r.stopped.Add(stopAgain))
 		default:

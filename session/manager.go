@@ -58,6 +58,7 @@ const (
 	commandTimeout = 10 * time.Second // for an ack, or for an endpoint to answer
 	connectGrace   = 15 * time.Second // for agents to come back by themselves: twice the longest reconnect delay, about
 	stopAgain      = 10 * time.Second // an acked stop is repeated after this, until the end is reported
+	farewell       = time.Second      // viewers hear of the end before the desktop goes, or are cut off by it after this
 	roomAgain      = 30 * time.Second // a session without an agent is placed anew at least this often
 	maxRefusals    = 5                // failed starts before a session is given up
 	activityGrain  = time.Minute      // LastActivity is written again after this at the earliest

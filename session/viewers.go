@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -29,6 +30,9 @@ func (m *Manager) tellViewers(s *store.Session) {
 	watched, told := r != nil && r.viewers > 0, tellEnded
 	if r != nil && r.told != "" {
 		told = r.told
+	}
+	if watched && r.toldAt.IsZero() {
+		r.toldAt = time.Now()
 	}
 	m.mu.Unlock()
 	if watched {

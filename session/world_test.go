@@ -31,8 +31,9 @@ type world struct {
 	hosts      map[string]*host
 	generation uint64
 	events     []store.Event
-	cut        []string // "session reason" of every EndViewers
-	removed    []string // agents disconnected
+	cut        []string      // "session reason" of every EndViewers
+	linger     time.Duration // from EndViewers to a viewer that has gone
+	removed    []string      // agents disconnected
 	probe      func(ctx context.Context, endpoint string) error
 }
 
@@ -257,7 +258,12 @@ func (w *world) host(ctx context.Context, agentID string) (*host, mood, error) {
 func (w *world) endViewers(id, reason string) {
 	w.mu.Lock()
 	w.cut = append(w.cut, id+" "+reason)
+	linger := w.linger
 	w.mu.Unlock()
+	if linger > 0 {
+		time.AfterFunc(linger, func() { w.m.Viewers(id, 0) })
+		return
+	}
 	w.m.Viewers(id, 0)
 }
 

@@ -26,8 +26,8 @@ func idleAfter(d time.Duration) func(*store.Session) {
 
 func (w *world) wantCut(id, reason string) {
 	w.t.Helper()
-	if want := []string{id + " " + reason}; !slices.Equal(w.cut, want) {
-		w.t.Errorf("viewers cut: %v, want %v", w.cut, want)
+	if got, want := w.cuts(), []string{id + " " + reason}; !slices.Equal(got, want) {
+		w.t.Errorf("viewers cut: %v, want %v", got, want)
 	}
 }
 
@@ -280,8 +280,8 @@ func TestViewersHearOfTheEndBeforeTheDesktopGoes(t *testing.T) {
 			synctest.Wait()
 			if goes > 0 {
 				pass(goes - time.Millisecond)
-				if got := w.runs(h); len(got) != 1 || len(w.cut) == 0 {
-					t.Errorf("viewers linger %v: before it goes the agent runs %v, viewers told %v", linger, got, w.cut)
+				if got, told := w.runs(h), w.cuts(); len(got) != 1 || len(told) == 0 {
+					t.Errorf("viewers linger %v: before it goes the agent runs %v, viewers told %v", linger, got, told)
 				}
 				pass(time.Millisecond)
 			}
@@ -336,6 +336,12 @@ func TestInputDuringAnOutageIsNotForgotten(t *testing.T) {
 		}
 		w.end()
 	})
+}
+
+func (w *world) cuts() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.cut)
 }
 
 // writes is how often sessions were written.

@@ -37,6 +37,9 @@ type Options struct {
 	StopSession   func(ctx context.Context, id string) (*store.Session, error)
 	CheckEndpoint func(endpoint string) error // whether the edge may connect there itself; nil: nowhere
 	Viewers       func(sessionID string) int  // optional
+	// Streams tells of the viewers that are connected to a session now, in any
+	// order; it is called only for who may see the session. nil: none are told.
+	Streams func(sessionID string) []Stream
 
 	AgentStatus func(*store.Agent) store.AgentStatus
 	AgentActive func(agentID string) int

@@ -88,6 +88,7 @@ func (s *server) ended(ctx context.Context, c auth.Caller) bool {
 }
 
 func sendEvent(ctx context.Context, ws *websocket.Conn, e store.Event) error {
+	e.EndsAt = e.EndsAt.UTC().Truncate(time.Millisecond) // as moment; none stays none
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -97,22 +98,31 @@ func TestEventsTellOnlyWhatIsDescribed(t *testing.T) {
 	w := newWorld(t)
 	l := w.listen(alice)
 	w.want(202, w.call(alice, "POST", "/api/v1/sessions", ""))
-	ctx, cancel := context.WithTimeout(context.Background(), hang)
-	defer cancel()
-	_, text, err := l.ws.Read(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.coord.Publish(context.Background(), store.Event{Type: "session", ID: newID(), State: "running", Org: "a", Owner: "alice",
+		EndsAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.FixedZone("", 3600)), EndsBecause: store.EndsIdle})
 	doc, err := described()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var event any
-	if err := json.Unmarshal(text, &event); err != nil {
-		t.Fatal(err)
-	}
-	if err := doc.Components.Schemas["Event"].Value.VisitJSON(event); err != nil {
-		t.Errorf("%s: %v", text, err)
+	for _, ends := range []string{"", "2026-01-02T02:04:05.678Z idle_timeout"} {
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		defer cancel()
+		_, text, err := l.ws.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var event map[string]any
+		if err := json.Unmarshal(text, &event); err != nil {
+			t.Fatal(err)
+		}
+		if err := doc.Components.Schemas["Event"].Value.VisitJSON(event); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		_, at := event["ends_at"]
+		_, because := event["ends_because"]
+		if at != (ends != "") || because != at || (at && fmt.Sprint(event["ends_at"], " ", event["ends_because"]) != ends) {
+			t.Errorf("%s, want the end %q", text, ends)
+		}
 	}
 }
 

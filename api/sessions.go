@@ -34,6 +34,9 @@ type session struct {
 	CreatedAt    *time.Time  `json:"created_at"`
 	UpdatedAt    *time.Time  `json:"updated_at"`
 	ExpiresAt    *time.Time  `json:"expires_at"`
+
+	EndsAt      *time.Time        `json:"ends_at"`
+	EndsBecause store.EndsBecause `json:"ends_because"`
 }
 
 func (s *server) sessionView(stored *store.Session) session {
@@ -45,6 +48,7 @@ func (s *server) sessionView(stored *store.Session) session {
 		IdleTimeout: duration(stored.IdleTimeout), MaxDuration: duration(stored.MaxDuration),
 		LastActivity: moment(stored.LastActivity), CreatedAt: moment(stored.CreatedAt),
 		UpdatedAt: moment(stored.UpdatedAt), ExpiresAt: moment(stored.ExpiresAt),
+		EndsAt: moment(stored.EndsAt), EndsBecause: stored.EndsBecause,
 	}
 	if v.Labels == nil {
 		v.Labels = labels{}
@@ -201,7 +205,7 @@ func (s *server) getSession(w http.ResponseWriter, r *http.Request, c auth.Calle
 	if err != nil {
 		return err
 	}
-	return s.writeJSON(w, http.StatusOK, s.sessionView(stored))
+	return s.writeJSON(w, http.StatusOK, sessionWithStreams{s.sessionView(stored), s.streamsOf(stored.ID)})
 }
 
 func (s *server) stopSession(w http.ResponseWriter, r *http.Request, c auth.Caller) error {

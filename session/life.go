@@ -27,9 +27,9 @@ type view struct {
 	refusals int    // failed starts so far
 	refusal  string // the latest, in words
 
-	viewers  int
-	activity bool      // viewers came or went since LastActivity was written
-	idleFrom time.Time // not idle before this
+	used     time.Time // the latest Input; zero: none
+	unstored bool      // LastActivity is to be written
+	idleFrom time.Time // what was before does not count as idle
 }
 
 // reach is whether an agent can be told something now.
@@ -48,6 +48,7 @@ type step struct {
 	to      store.State // become
 	reason  string      // become: why; empty when all is well
 	viewers string      // become an ended or stopping state: what the viewers are told
+	end     end         // warn: of what; zero: take it back
 	again   time.Time   // wait: until then; zero: until something happens
 }
 
@@ -60,11 +61,13 @@ const (
 	start       // tell the agent to start it
 	probe       // ask whether its endpoint answers
 	touch       // write LastActivity
+	warn        // write the end that is announced
 )
 
 // What viewers are told when the edge closes them; proxy has the words.
 const (
 	tellEnded       = "session_ended"
+	tellIdle        = "idle"
 	tellMaxDuration = "max_duration"
 	tellOffline     = "agent_offline"
 )
@@ -77,13 +80,15 @@ func (l limits) next(s *store.Session, v view) step {
 	if s.Ended() {
 		return step{}
 	}
-	if s.Desired != store.Terminated && !s.ExpiresAt.IsZero() && !v.now.Before(s.ExpiresAt) {
+	if s.Desired != store.Terminated && maxDurationEnd(s).due(v.now) {
 		return step{do: become, to: ending(s), viewers: tellMaxDuration,
 			reason: fmt.Sprintf("max_duration: its time of %v is up", s.MaxDuration)}
 	}
 	st := l.nextOfState(s, v)
 	if st.do == wait && s.Desired != store.Terminated {
-		st.again = earliest(st.again, s.ExpiresAt)
+		announced := announce(s, v)
+		announced.again = earliest(announced.again, st.again)
+		return announced
 	}
 	return st
 }
@@ -197,28 +202,6 @@ func (l limits) nextRunning(s *store.Session, v view) step {
 		}
 	}
 	return whileRunning(s, v)
-}
-
-// whileRunning keeps LastActivity and ends the session when it is idle.
-func whileRunning(s *store.Session, v view) step {
-	if v.viewers > 0 {
-		fresh := s.LastActivity.Add(activityGrain)
-		if v.activity || !v.now.Before(fresh) {
-			return step{do: touch}
-		}
-		return step{again: fresh}
-	}
-	if v.activity {
-		return step{do: touch}
-	}
-	if s.IdleTimeout == 0 {
-		return step{}
-	}
-	idle := latest(s.LastActivity, v.idleFrom).Add(s.IdleTimeout)
-	if v.now.Before(idle) {
-		return step{again: idle}
-	}
-	return step{do: become, to: ending(s), viewers: tellEnded, reason: fmt.Sprintf("idle: nobody looked at it for %v", s.IdleTimeout)}
 }
 
 func (l limits) nextStopping(s *store.Session, v view) step {

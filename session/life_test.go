@@ -125,41 +125,6 @@ func TestMaxDurationEndsASessionWithItsViewers(t *testing.T) {
 	})
 }
 
-func TestIdleCountsFromTheLastViewer(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.join("a")
-		s := w.create(func(s *store.Session) { s.IdleTimeout = 10 * time.Minute })
-		pass(9 * time.Minute)
-		w.m.Viewers(s.ID, 1)
-		pass(3 * time.Hour)
-		w.want(s.ID, store.Running, "")
-		if age := time.Since(w.session(s.ID).LastActivity); age > time.Minute {
-			t.Errorf("LastActivity of a watched session is %v old", age)
-		}
-		w.m.Viewers(s.ID, 0)
-		pass(10*time.Minute - time.Second)
-		w.want(s.ID, store.Running, "")
-		pass(time.Second)
-		w.want(s.ID, store.Terminated, "idle")
-	})
-}
-
-func TestARestartOfTheEdgeDoesNotMakeSessionsIdle(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		h := w.join("a")
-		s := w.create(func(s *store.Session) { s.IdleTimeout = 10 * time.Second })
-		w.m.Viewers(s.ID, 1)
-		pass(50 * time.Second) // LastActivity is that old now
-		w.restart()
-		w.connect(h)
-		pass(5 * time.Second)
-		w.want(s.ID, store.Running, "")
-		w.m.Viewers(s.ID, 1)
-		pass(time.Minute)
-		w.want(s.ID, store.Running, "")
-	})
-}
-
 func TestAnEndpointNeedsNoAgent(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.probe = func(context.Context, string) error { return nil }
@@ -220,7 +185,8 @@ func TestEveryStepIsAllowedByTheTable(t *testing.T) {
 				for _, r := range []reach{unheard, up, away, left} {
 					for _, o := range observed {
 						for _, age := range []time.Duration{0, 20 * time.Second, time.Hour} {
-							s := &store.Session{State: state, Desired: desired, AgentID: agent, UpdatedAt: now.Add(-age), LastActivity: now.Add(-age), IdleTimeout: time.Minute}
+							s := &store.Session{State: state, Desired: desired, AgentID: agent, UpdatedAt: now.Add(-age), LastActivity: now.Add(-age), IdleTimeout: time.Minute,
+								MaxDuration: time.Hour, ExpiresAt: now.Add(endNotice / 2)}
 							v := view{now: now, reach: r, since: now.Add(-age), report: Observed{State: o}, fits: true}
 							if r == unheard {
 								v.since = now.Add(connectGrace)
@@ -231,6 +197,12 @@ func TestEveryStepIsAllowedByTheTable(t *testing.T) {
 							}
 							if st.do == become && state == st.to {
 								t.Errorf("%s (desired %s, reach %d, report %q, age %v) goes round in a circle", state, desired, r, o, age)
+							}
+							if st.do == warn {
+								s.EndsAt, s.EndsBecause = st.end.at, st.end.because
+								if st = l.next(s, v); st.do == warn {
+									t.Errorf("%s (desired %s, reach %d, report %q, age %v) is warned of again and again", state, desired, r, o, age)
+								}
 							}
 							if st.do == wait && !st.again.IsZero() && !st.again.After(now) {
 								t.Errorf("%s (desired %s, reach %d, report %q, age %v) waits for the past", state, desired, r, o, age)
@@ -252,28 +224,5 @@ func TestViewersOfAnUnknownSessionLeaveNothingBehind(t *testing.T) {
 		if len(w.m.live) != 0 {
 			t.Errorf("kept %v", w.m.live)
 		}
-	})
-}
-
-func TestActivityDuringAnOutageIsNotForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fuse{Store: openStore(t), left: -1}
-		w := newWorld(t, f)
-		w.run()
-		w.join("a")
-		s := w.create()
-		w.m.Viewers(s.ID, 1)
-		pass(time.Minute)
-		f.mend(1)
-		f.before = true
-		left := time.Now()
-		w.m.Viewers(s.ID, 0)
-		pass(10 * time.Second)
-		f.mend(-1)
-		pass(time.Minute)
-		if got := w.session(s.ID).LastActivity; !got.After(left) {
-			t.Errorf("LastActivity %v, want after %v", got, left)
-		}
-		w.end()
 	})
 }

@@ -11,10 +11,16 @@ type record struct {
 	state   store.State // of the latest row seen; empty before the first
 	agentID string
 
-	viewers  int
-	activity bool      // viewers came or went since LastActivity was written
-	idleFrom time.Time // when this edge first saw it running; a restart gives viewers a full idle time to come back
-	told     string    // what viewers are told from now on; empty: nothing
+	viewers int
+	untold  bool      // viewers came or went and no event told it
+	told    string    // what viewers are told from now on; empty: nothing
+	toldAt  time.Time // when the first were told of the end
+
+	used       time.Time // the latest Input; zero: none since this edge started
+	usedStored time.Time // LastActivity of the row
+	unstored   bool      // it is to be written
+	idleFrom   time.Time // when this edge saw it become running: the idle time starts anew with the edge, and after the agent was away
+	idleNear   bool      // the row announces an idle end
 
 	refusals refusals
 }
@@ -51,7 +57,8 @@ func (m *Manager) track(s *store.Session) {
 	r := m.record(s.ID)
 	before := *r
 	r.state, r.agentID = s.State, s.AgentID
-	if s.State == store.Running && r.idleFrom.IsZero() {
+	r.usedStored, r.idleNear = s.LastActivity, s.EndsBecause == store.EndsIdle
+	if s.State == store.Running && before.state != store.Running {
 		r.idleFrom = time.Now()
 	}
 	if s.State == store.Running || s.Ended() {

@@ -29,6 +29,7 @@ func (m *Manager) look(ctx context.Context, id string) (again time.Time, err err
 	}
 	m.track(s)
 	m.tellViewers(s)
+	m.tellOfViewers(s)
 	v, err := m.view(ctx, s)
 	if err != nil {
 		return time.Time{}, err
@@ -51,7 +52,7 @@ func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
 	v := view{now: time.Now()}
 	m.mu.Lock()
 	r := m.record(s.ID)
-	v.viewers, v.activity, v.idleFrom = r.viewers, r.activity, r.idleFrom
+	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
 	v.refusals, v.refusal = r.refusals.count, r.refusals.latest
 	_, v.refused = r.refusals.by[s.AgentID]
 	if s.AgentID != "" {
@@ -88,6 +89,8 @@ func (m *Manager) take(ctx context.Context, s *store.Session, st step) (time.Tim
 		return time.Now(), m.probe(ctx, s)
 	case touch:
 		return time.Now(), m.touch(ctx, s)
+	case warn:
+		return time.Now(), m.warn(ctx, s, st.end)
 	default:
 		return st.again, nil
 	}
@@ -129,6 +132,18 @@ func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 		m.noteRefusal(s, st.reason, false)
 	}
 	return nil
+}
+
+// warn writes the end that is announced, or that none is any more.
+func (m *Manager) warn(ctx context.Context, s *store.Session, e end) error {
+	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
+		if !same(row, s) {
+			return store.ErrUnchanged
+		}
+		row.EndsAt, row.EndsBecause = e.at, e.because
+		return nil
+	})
+	return err
 }
 
 func same(a, b *store.Session) bool {
@@ -232,6 +247,10 @@ func (m *Manager) stopUnwanted(ctx context.Context, s *store.Session) (again tim
 	now := time.Now()
 	var tell []string
 	m.mu.Lock()
+	var farewellEnds time.Time // zero: nobody is to hear of the end first
+	if r := m.live[s.ID]; s.State == store.Stopping && r != nil && r.viewers > 0 && !r.toldAt.IsZero() {
+		farewellEnds = r.toldAt.Add(farewell)
+	}
 	for agentID, l := range m.links {
 		r := l.reports[s.ID]
 		switch {
@@ -241,6 +260,8 @@ func (m *Manager) stopUnwanted(ctx context.Context, s *store.Session) (again tim
 				delete(l.reports, s.ID)
 			}
 		case wanted(s, agentID):
+		case now.Before(farewellEnds):
+			again = earliest(again, farewellEnds)
 		case now.Before(r.stopped.Add(stopAgain)):
 			again = earliest(again, r.stopped.Add(stopAgain))
 		default:

@@ -43,7 +43,7 @@ type Options struct {
 	Start func(ctx context.Context, s *store.Session) error
 	Stop  func(ctx context.Context, s *store.Session) error
 	// EndViewers closes every viewer of a session; reason is "session_ended",
-	// "max_duration" or "agent_offline".
+	// "idle", "max_duration" or "agent_offline".
 	EndViewers func(sessionID, reason string)
 	// ProbeEndpoint tells whether the endpoint is allowed and answers.
 	ProbeEndpoint func(ctx context.Context, endpoint string) error
@@ -58,9 +58,10 @@ const (
 	commandTimeout = 10 * time.Second // for an ack, or for an endpoint to answer
 	connectGrace   = 15 * time.Second // for agents to come back by themselves: twice the longest reconnect delay, about
 	stopAgain      = 10 * time.Second // an acked stop is repeated after this, until the end is reported
+	farewell       = time.Second      // viewers hear of the end before the desktop goes, or are cut off by it after this
 	roomAgain      = 30 * time.Second // a session without an agent is placed anew at least this often
 	maxRefusals    = 5                // failed starts before a session is given up
-	activityGrain  = time.Minute      // LastActivity of a watched session is at most this old
+	activityGrain  = time.Minute      // LastActivity is written again after this at the earliest
 	beatGrain      = time.Minute      // the same for a connected agent's LastHeartbeat
 	purgeEvery     = time.Hour
 	maxReported    = 20_000 // sessions one agent may report; a hello holds about 10,000
@@ -200,6 +201,9 @@ func (m *Manager) update(ctx context.Context, id string, change func(*store.Sess
 		before = s.State
 		err := change(s)
 		changed = err == nil
+		if s.Ended() || s.Desired == store.Terminated {
+			s.EndsAt, s.EndsBecause = time.Time{}, "" // it ends now, or has
+		}
 		return err
 	})
 	if err != nil {
@@ -213,11 +217,16 @@ func (m *Manager) update(ctx context.Context, id string, change func(*store.Sess
 
 func (m *Manager) changed(before store.State, s *store.Session) {
 	m.track(s)
-	m.o.Coord.Publish(context.Background(), store.Event{Type: "session", ID: s.ID, State: string(s.State), Org: s.Org, Owner: s.Owner})
+	m.publish(s)
 	if before != s.State {
 		m.o.Log.Info("session", zap.String("session", s.ID), zap.String("from", string(before)), zap.String("to", string(s.State)),
 			zap.String("agent", s.AgentID), zap.String("reason", s.Reason))
 	}
+}
+
+func (m *Manager) publish(s *store.Session) {
+	m.o.Coord.Publish(context.Background(), store.Event{
+		Type: "session", ID: s.ID, State: string(s.State), Org: s.Org, Owner: s.Owner, EndsAt: s.EndsAt, EndsBecause: s.EndsBecause})
 }
 
 // sleep waits for d; false when ctx ended first.

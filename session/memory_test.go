@@ -27,6 +27,7 @@ type memory struct {
 	sessions map[string]store.Session
 	keys     map[string]string
 	agents   map[string]store.Agent
+	writes   int // by UpdateSession
 }
 
 func newMemory() *memory {
@@ -106,7 +107,11 @@ func (m *memory) UpdateSession(_ context.Context, id string, change func(*store.
 		return nil, store.Errorf(store.Conflict, "a session that is %s can't become %s", before.State, s.State)
 	}
 	s.UpdatedAt = time.Now()
+	for _, t := range []*time.Time{&s.LastActivity, &s.ExpiresAt, &s.EndsAt} {
+		*t = t.UTC().Truncate(time.Microsecond) // as every Store keeps them
+	}
 	m.sessions[id] = s
+	m.writes++
 	return &s, nil
 }
 

@@ -16,7 +16,7 @@ func (m *Manager) Viewers(id string, n int) {
 		return
 	}
 	r := m.record(id)
-	r.viewers, r.activity = n, true
+	r.viewers, r.untold = n, true
 	m.queue.kick(id)
 }
 
@@ -31,29 +31,45 @@ func (m *Manager) tellViewers(s *store.Session) {
 	if r != nil && r.told != "" {
 		told = r.told
 	}
+	if watched && r.toldAt.IsZero() {
+		r.toldAt = time.Now()
+	}
 	m.mu.Unlock()
 	if watched {
 		m.o.EndViewers(s.ID, told)
 	}
 }
 
+// tellOfViewers publishes that viewers came or went: their number is not in the
+// row, so no other event tells it.
+func (m *Manager) tellOfViewers(s *store.Session) {
+	m.mu.Lock()
+	r := m.record(s.ID)
+	untold := r.untold
+	r.untold = false
+	m.mu.Unlock()
+	if untold {
+		m.publish(s)
+	}
+}
+
 // touch writes LastActivity.
 func (m *Manager) touch(ctx context.Context, s *store.Session) error {
-	m.setActivity(s.ID, false)
+	m.mu.Lock()
+	r := m.record(s.ID)
+	used := r.used
+	r.unstored = false
+	m.mu.Unlock()
 	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
-		row.LastActivity = time.Now()
+		row.LastActivity = latest(row.LastActivity, used)
 		return nil
 	})
 	if err != nil {
-		m.setActivity(s.ID, true)
+		m.mu.Lock()
+		m.record(s.ID).unstored = true
+		m.mu.Unlock()
 	}
 	return err
-}
-
-func (m *Manager) setActivity(id string, activity bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.record(id).activity = activity
 }
 
 // NotReady is the error of a session that exists but can't be looked at now.

@@ -31,8 +31,9 @@ type world struct {
 	hosts      map[string]*host
 	generation uint64
 	events     []store.Event
-	cut        []string // "session reason" of every EndViewers
-	removed    []string // agents disconnected
+	cut        []string      // "session reason" of every EndViewers
+	linger     time.Duration // from EndViewers to a viewer that has gone
+	removed    []string      // agents disconnected
 	probe      func(ctx context.Context, endpoint string) error
 }
 
@@ -257,7 +258,12 @@ func (w *world) host(ctx context.Context, agentID string) (*host, mood, error) {
 func (w *world) endViewers(id, reason string) {
 	w.mu.Lock()
 	w.cut = append(w.cut, id+" "+reason)
+	linger := w.linger
 	w.mu.Unlock()
+	if linger > 0 {
+		time.AfterFunc(linger, func() { w.m.Viewers(id, 0) })
+		return
+	}
 	w.m.Viewers(id, 0)
 }
 
@@ -378,6 +384,28 @@ func (r recorder) Publish(_ context.Context, e store.Event) {
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()
 	r.w.events = append(r.w.events, e)
+}
+
+// announced lists the ends that events announced of one session, "" where one
+// was taken back.
+func (w *world) announced(id string) (ends []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	latest := ""
+	for _, e := range w.events {
+		if e.ID != id {
+			continue
+		}
+		now := ""
+		if !e.EndsAt.IsZero() {
+			now = string(e.EndsBecause) + " " + e.EndsAt.UTC().Format(time.TimeOnly)
+		}
+		if now != latest {
+			ends = append(ends, now)
+		}
+		latest = now
+	}
+	return ends
 }
 
 // told lists the states that events told of one thing.

@@ -13,6 +13,11 @@ type Event struct {
 	State string `json:"state,omitempty"`
 	Org   string `json:"-"` // with Owner: who may see it; both empty for things that belong to nobody
 	Owner string `json:"-"`
+
+	// Of a "session" whose end is announced, as in Session; an event of the
+	// session without them takes it back.
+	EndsAt      time.Time   `json:"ends_at,omitzero"`
+	EndsBecause EndsBecause `json:"ends_because,omitempty"`
 }
 
 // Coord holds what may be lost: losing it costs a retry, never a session.

@@ -32,11 +32,24 @@ type Session struct {
 	IdleTimeout time.Duration // 0: never
 	MaxDuration time.Duration // 0: no end
 
-	LastActivity time.Time // when a viewer was last attached; CreatedAt before the first
+	LastActivity time.Time // when it was last used: opened to be controlled, a key, the pointer; to the minute. CreatedAt before the first
 	CreatedAt    time.Time
 	UpdatedAt    time.Time
 	ExpiresAt    time.Time // zero: no end
+
+	// The end that is announced because it is near; zero and empty when none
+	// is. Use takes back one for EndsIdle.
+	EndsAt      time.Time
+	EndsBecause EndsBecause
 }
+
+// EndsBecause is what brings a session to its end by itself.
+type EndsBecause string
+
+const (
+	EndsIdle        EndsBecause = "idle_timeout" // nobody used it for IdleTimeout
+	EndsMaxDuration EndsBecause = "max_duration" // ExpiresAt has come
+)
 
 // Ended tells whether nothing will ever run again under this id.
 func (s *Session) Ended() bool { return s.State == Terminated || s.State == Failed }

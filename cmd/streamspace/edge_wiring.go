@@ -153,18 +153,26 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 }
 
 // dialSession reaches the VNC server of a session: through its agent, or
-// straight when the session names an endpoint.
+// straight when the session names an endpoint. Who opens it to control it uses
+// it.
 func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (net.Conn, error) {
 	s, err := e.sessions.Target(ctx, g.Session)
 	if err != nil {
 		return nil, refusal(err)
 	}
+	var conn net.Conn
 	if s.Endpoint != "" {
-		conn, err := e.direct.Dial(ctx, s.Endpoint)
-		return conn, refusal(err)
+		conn, err = e.direct.Dial(ctx, s.Endpoint)
+	} else {
+		conn, err = e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream})
 	}
-	conn, err := e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream})
-	return conn, refusal(err)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	if g.Mode == proxy.Control {
+		e.sessions.Input(s.ID, time.Now())
+	}
+	return conn, nil
 }
 
 func (e *edge) nodes(context.Context) ([]api.Node, error) {

@@ -123,6 +123,31 @@ func damaged(t *testing.T, folder string) string {
 	return path
 }
 
+func TestADatabaseOfBeforeAnnouncedEndsKeepsItsSessions(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "streamspace.db")
+	db := openAt(t, path)
+	row, _, err := db.CreateSession(ctx, newRow(""), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, undo := range []string{
+		"ALTER TABLE sessions DROP COLUMN ends_at", "ALTER TABLE sessions DROP COLUMN ends_because",
+		"DELETE FROM goose_db_version WHERE version_id >= 2",
+	} {
+		if _, err := db.writer.Exec(undo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := openAt(t, path).Session(ctx, row.ID)
+	if err != nil || kept.Name != row.Name || !kept.EndsAt.IsZero() || kept.EndsBecause != "" {
+		t.Errorf("after the upgrade it is %+v, %v", kept, err)
+	}
+}
+
 func TestADatabaseOfANewerProgramIsRefused(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "streamspace.db")

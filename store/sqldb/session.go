@@ -13,7 +13,7 @@ import (
 const (
 	sessionIdentity = "id, org, owner, created_at"
 	sessionDetails  = "name, state, desired, reason, agent_id, runtime, labels, width, height, endpoint, " +
-		"idle_timeout, max_duration, last_activity, updated_at, expires_at"
+		"idle_timeout, max_duration, last_activity, updated_at, expires_at, ends_at, ends_because"
 	sessionColumns = sessionIdentity + ", " + sessionDetails
 )
 
@@ -26,6 +26,7 @@ func detailsOf(s *store.Session) []any {
 		&s.Name, &s.State, &s.Desired, &s.Reason, &s.AgentID, &s.Runtime, document{&s.Labels}, &s.Width, &s.Height, &s.Endpoint,
 		(*span)(&s.IdleTimeout), (*span)(&s.MaxDuration),
 		(*micros)(&s.LastActivity), (*micros)(&s.UpdatedAt), (*micros)(&s.ExpiresAt),
+		(*micros)(&s.EndsAt), &s.EndsBecause,
 	}
 }
 

@@ -47,7 +47,7 @@ func session() *store.Session {
 		Width: 1920, Height: 1080, Endpoint: "10.0.0.7:5900",
 		IdleTimeout: 20 * time.Minute, MaxDuration: 8*time.Hour + time.Microsecond,
 		LastActivity: created.Add(time.Second), CreatedAt: created, UpdatedAt: created.Add(2 * time.Second),
-		ExpiresAt: created.Add(8 * time.Hour),
+		ExpiresAt: created.Add(8 * time.Hour), EndsAt: created.Add(7 * time.Hour), EndsBecause: store.EndsIdle,
 	}
 }
 

@@ -1,0 +1,3 @@
+-- +goose Up
+ALTER TABLE sessions ADD COLUMN ends_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN ends_because TEXT NOT NULL DEFAULT '';

@@ -73,7 +73,7 @@ func wantProblem(t *testing.T, response *http.Response, reason Reason) {
 		response.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("%s %v %+v for %s", response.Status, response.Header, problem, reason)
 	}
-	if wants := info.Status == 503; (response.Header.Get("Retry-After") != "") != wants {
+	if wants := info.Status == 503 || info.Status == 429; (response.Header.Get("Retry-After") != "") != wants {
 		t.Errorf("%s: Retry-After %q", reason, response.Header.Get("Retry-After"))
 	}
 }

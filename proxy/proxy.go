@@ -57,7 +57,11 @@ type Options struct {
 	// connect: "https://desk.example.org" or "https://*.example.org". See
 	// CheckOrigin.
 	AllowedOrigins []string
-	MaxStreams     int // viewers at once; 0: no bound
+	// Viewers at once; 0: no bound. A user's are those of the sessions that have
+	// one org and owner, whoever looks at them.
+	MaxStreams, MaxStreamsPerSession, MaxStreamsPerUser int
+	// Bandwidth limits what viewers are sent; nil: nothing does.
+	Bandwidth *Bandwidth
 	// Reactor runs the streams; the caller closes it after Close. nil: the Proxy
 	// has one of its own, which uses goroutines.
 	Reactor *reactor.Reactor
@@ -79,6 +83,7 @@ type Proxy struct {
 
 	mu       sync.Mutex // guards the fields below
 	streams  map[*stream]struct{}
+	quota    quota
 	draining bool
 	empty    chan struct{} // closed when the last stream went while draining
 }
@@ -116,6 +121,7 @@ func New(o Options) *Proxy {
 		metrics: o.Metrics,
 		times:   defaultTiming(),
 		streams: make(map[*stream]struct{}),
+		quota:   newQuota(o),
 		empty:   make(chan struct{}),
 	}
 	if p.log == nil {
@@ -139,7 +145,11 @@ func (p *Proxy) Active() int {
 }
 
 // Viewers is the number of viewers of a session that are connected now.
-func (p *Proxy) Viewers(session string) int { return len(p.viewersOf(session)) }
+func (p *Proxy) Viewers(session string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.quota.sessions[session]
+}
 
 // End closes every viewer of a session and does not wait for them to be gone.
 func (p *Proxy) End(session string, why Reason) {
@@ -159,32 +169,45 @@ func (p *Proxy) viewersOf(session string) (found []*stream) {
 	return found
 }
 
-// refuses tells why no further viewer can be taken; nil when one can.
+// refuses tells why no further viewer at all can be taken; nil when one can.
 func (p *Proxy) refuses() *Refusal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.refusesLocked()
+	if p.draining {
+		return &Refusal{Reason: NodeDraining}
+	}
+	return p.quota.full()
 }
 
-func (p *Proxy) refusesLocked() *Refusal {
-	switch {
-	case p.draining:
-		return &Refusal{Reason: NodeDraining}
-	case p.options.MaxStreams > 0 && len(p.streams) >= p.options.MaxStreams:
-		return &Refusal{Reason: LimitReached}
+// HasRoom tells why no further viewer with this grant can be taken now, as a
+// *Refusal; nil when one can. Options.Authorize asks before it uses a ticket up,
+// so that a viewer which is told to try again can do so with the same one.
+func (p *Proxy) HasRoom(g Grant) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if refusal := p.refusesLocked(g); refusal != nil {
+		return refusal
 	}
 	return nil
+}
+
+func (p *Proxy) refusesLocked(g Grant) *Refusal {
+	if p.draining {
+		return &Refusal{Reason: NodeDraining}
+	}
+	return p.quota.refuses(g)
 }
 
 // admit counts a viewer in and starts its stream, unless there is no room.
 func (p *Proxy) admit(v visit, conn net.Conn, response, ahead []byte) *Refusal {
 	s := &stream{p: p, visit: v, loop: p.reactor.Loop()}
 	p.mu.Lock()
-	if refusal := p.refusesLocked(); refusal != nil {
+	if refusal := p.refusesLocked(v.grant); refusal != nil {
 		p.mu.Unlock()
 		return refusal
 	}
 	p.streams[s] = struct{}{}
+	p.quota.take(s.grant)
 	p.mu.Unlock()
 	p.metrics.active.Inc()
 	reactor.KeepAlive(conn)
@@ -203,6 +226,7 @@ func (p *Proxy) admit(v visit, conn net.Conn, response, ahead []byte) *Refusal {
 func (p *Proxy) forget(s *stream) {
 	p.mu.Lock()
 	delete(p.streams, s)
+	p.quota.giveBack(s.grant)
 	last := p.draining && len(p.streams) == 0
 	p.mu.Unlock()
 	p.metrics.active.Dec()

@@ -26,6 +26,8 @@ const (
 	AgentOffline   Reason = "agent_offline"
 	AgentBusy      Reason = "agent_busy"
 	LimitReached   Reason = "limit_reached"
+	SessionLimit   Reason = "session_limit_reached"
+	UserLimit      Reason = "user_limit_reached"
 	NodeDraining   Reason = "node_draining"
 	EndpointDenied Reason = "endpoint_denied"
 	VNCRefused     Reason = "vnc_refused"
@@ -79,6 +81,8 @@ var reasons = []ReasonInfo{
 	{AgentOffline, 503, 4503, ByServer, true, "The desktop's host is offline."},
 	{AgentBusy, 503, 4504, ByServer, true, "The desktop's host is too busy to answer."},
 	{LimitReached, 503, 1013, ByEdge, true, "Too many viewers are connected at the moment."},
+	{SessionLimit, 429, 1013, ByEdge, true, "This desktop has as many viewers as it may have at once."},
+	{UserLimit, 429, 1013, ByEdge, true, "The desktops of this desktop's owner have as many viewers as they may have at once."},
 	{NodeDraining, 503, 1012, ByEdge, true, "This server is restarting; another one takes over."},
 	{EndpointDenied, 403, 4411, ByEdge, false, "The desktop's address is not one that this server may connect to."},
 	{VNCRefused, 502, 4502, ByServer, true, "The desktop's VNC server does not accept connections."},

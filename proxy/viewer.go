@@ -108,7 +108,7 @@ func refuse(response *fasthttp.Response, id string, r *Refusal) {
 	response.Header.SetContentType("application/problem+json")
 	response.Header.Set("Cache-Control", "no-store")
 	switch info.Status {
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		response.Header.Set("Retry-After", strconv.Itoa(retryAfter))
 	case http.StatusMethodNotAllowed:
 		response.Header.Set("Allow", http.MethodGet)

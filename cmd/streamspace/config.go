@@ -84,12 +84,27 @@ type sqliteConfig struct {
 }
 
 type vncConfig struct {
-	MaxStreams     int      `yaml:"max_streams"`
+	MaxStreams           int `yaml:"max_streams"`
+	MaxStreamsPerSession int `yaml:"max_streams_per_session"` // 0: no bound
+	MaxStreamsPerUser    int `yaml:"max_streams_per_user"`    // of all the sessions that a user owns; 0: no bound
+
+	Bandwidth bandwidthConfig `yaml:"bandwidth"`
+
 	TicketTTL      duration `yaml:"ticket_ttl"`
 	AllowedOrigins []string `yaml:"allowed_origins"`
 	IdleTimeout    duration `yaml:"idle_timeout"` // what a session without its own gets; 0: never
 	MaxDuration    duration `yaml:"max_duration"` // the same; 0: no end
 }
+
+// bandwidthConfig limits what viewers are sent, in bytes a second. 0: no limit.
+type bandwidthConfig struct {
+	PerStream byteRate `yaml:"per_stream"`
+	PerNode   byteRate `yaml:"per_node"`
+}
+
+// slowest is the smallest limit of bandwidth: below it not even a terminal can
+// be worked with.
+const slowest byteRate = 10_000
 
 type drainConfig struct {
 	Timeout duration `yaml:"timeout"`
@@ -146,6 +161,16 @@ func (c *edgeConfig) validate(f *faults) {
 	}
 	if c.VNC.MaxStreams < 1 {
 		f.add("vnc.max_streams", "%d is too small; at least 1", c.VNC.MaxStreams)
+	}
+	for path, n := range map[string]int{"vnc.max_streams_per_session": c.VNC.MaxStreamsPerSession, "vnc.max_streams_per_user": c.VNC.MaxStreamsPerUser} {
+		if n < 0 {
+			f.add(path, "%d is too small; at least 1, or 0 for no bound", n)
+		}
+	}
+	for path, rate := range map[string]byteRate{"vnc.bandwidth.per_stream": c.VNC.Bandwidth.PerStream, "vnc.bandwidth.per_node": c.VNC.Bandwidth.PerNode} {
+		if rate != 0 && rate < slowest {
+			f.add(path, "%d bytes a second is too slow; at least 10KB, or 0 for no limit", rate)
+		}
 	}
 	checkDuration(f, "vnc.ticket_ttl", c.VNC.TicketTTL, 10*time.Second, 24*time.Hour)
 	checkDuration(f, "vnc.idle_timeout", c.VNC.IdleTimeout, 0, 0)

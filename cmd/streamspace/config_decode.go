@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -278,6 +280,46 @@ func (d *duration) UnmarshalText(text []byte) error {
 }
 
 func (d duration) std() time.Duration { return time.Duration(d) }
+
+// byteRate is a number of bytes a second, written "500KB", "1.5MB", "50MiB" or 0.
+type byteRate int64
+
+// byteUnits are the units of a byteRate. There is none for bits: "Mb" and "MB"
+// are confused too easily.
+var byteUnits = []struct {
+	name  string
+	bytes float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9},
+}
+
+// highestByteRate is more than any network card carries, in bytes a second.
+const highestByteRate = 1e12
+
+func (r *byteRate) UnmarshalText(text []byte) error {
+	if string(text) == "0" {
+		*r = 0
+		return nil
+	}
+	for _, unit := range byteUnits {
+		number, found := strings.CutSuffix(string(text), unit.name)
+		if !found {
+			continue
+		}
+		if !plainNumber.MatchString(number) {
+			break
+		}
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil || n*unit.bytes > highestByteRate {
+			return fmt.Errorf("%q a second is too much; at most 1000GB", text)
+		}
+		*r = byteRate(n * unit.bytes)
+		return nil
+	}
+	return fmt.Errorf("%q is not a number of bytes a second; write it like 500KB, 1.5MB or 50MiB (bytes, not bits: 400 Mbit/s are 50MB)", text)
+}
+
+var plainNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 
 // bareError is err without the file name that *os.PathError repeats.
 func bareError(err error) string {

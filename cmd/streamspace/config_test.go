@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,9 @@ tls: {self_signed: true}
 node: {id: edge-1, advertise: "https://10.0.0.11:443"}
 store:
   sqlite: {path: /tmp/x.db}
-vnc: {max_streams: 50, ticket_ttl: 30m, allowed_origins: ["https://desk.example.org"], idle_timeout: 0, max_duration: 8h}
+vnc:
+  {max_streams: 50, max_streams_per_session: 5, max_streams_per_user: 10, bandwidth: {per_stream: 2.5MB, per_node: 50MiB},
+  ticket_ttl: 30m, allowed_origins: ["https://desk.example.org"], idle_timeout: 0, max_duration: 8h}
 drain: {timeout: 10s}
 direct: {allow: ["10.0.0.0/8:5900-5999"]}
 agents: {strategy: round_robin, headroom: 0}
@@ -30,28 +33,65 @@ agents: {strategy: round_robin, headroom: 0}
 	if config.VNC.TicketTTL.std() != 30*time.Minute || config.VNC.MaxDuration.std() != 8*time.Hour || config.Agents.Headroom != 0 || config.Listen.HTTP != "" {
 		t.Errorf("decoded %+v", config)
 	}
+	if v := config.VNC; v.MaxStreamsPerSession != 5 || v.MaxStreamsPerUser != 10 || v.Bandwidth != (bandwidthConfig{2_500_000, 50 << 20}) {
+		t.Errorf("decoded %+v", v)
+	}
+}
+
+func TestByteRates(t *testing.T) {
+	for text, want := range map[string]byteRate{
+		"0": 0, "10KB": 10_000, "10KiB": 10_240, "0.5MB": 500_000, "1.5GB": 1_500_000_000, "1GiB": 1 << 30, "1000GB": 1_000_000_000_000,
+	} {
+		var got byteRate
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want {
+			t.Errorf("%q: %d, %v; not %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "5", "MB", "5M", "5Mb", "5mb", "5Mbit", "5 MB", "5MB/s", "-5MB", "+5MB", "1e3MB", "0x5MB", "infMB", "NaNMB", ".5MB", "5.MB", "1001GB", "99999999999999999999GB"} {
+		var got byteRate
+		if err := got.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), strconv.Quote(text)) {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	}
+}
+
+func FuzzByteRate(f *testing.F) {
+	for _, text := range []string{"0", "50MB", "1.5GiB", "5Mbit", "1000GB"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var got byteRate
+		if err := got.UnmarshalText([]byte(text)); got < 0 || got > highestByteRate || err != nil && got != 0 {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	})
 }
 
 func TestFaultsNameTheirPlace(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                          "edge.yml: tls: choose one",
-		"# only a comment\n":                        "edge.yml: tls: choose one",
-		"- a\n- b\n":                                "edge.yml:1:1: a section with keys is expected",
-		"tls: [\n":                                  "not YAML",
-		smallestEdge + "nope: 1\n":                  "edge.yml:2:1: nope: unknown key",
-		smallestEdge + "drain: {timeout: soon}":     `edge.yml:2:18: drain.timeout: "soon" is not a duration`,
-		smallestEdge + "drain: {timeout: 30}":       `edge.yml:2:18: drain.timeout: "30" is not a duration`,
-		smallestEdge + "drain: 5s":                  "edge.yml:2:8: drain: a section with keys is expected",
-		smallestEdge + "vnc: {max_streams: 0}":      "edge.yml:2:20: vnc.max_streams: 0 is too small",
-		smallestEdge + "vnc: {max_streams: 1.5}":    `edge.yml:2:20: vnc.max_streams: a whole number is expected, not "1.5"`,
-		smallestEdge + "direct: {allow: 5900}":      `edge.yml:2:17: direct.allow: a list is expected, not "5900"`,
-		smallestEdge + "tls: {off: true}\n":         "edge.yml:2:1: tls: is set twice; the first is on line 1",
-		smallestEdge + "redis: {addrs: [a]}":        "edge.yml:2:8: redis: this version does not support it yet",
-		smallestEdge + "pools:\n  - name: web":      "pools: this version does not support it yet",
-		smallestEdge + "store: {postgres: {}}":      "edge.yml:2:19: store.postgres: this version does not support it yet",
-		smallestEdge + "node: {advertise: ftp://x}": "node.advertise",
-		smallestEdge + "---\n" + smallestEdge:       "edge.yml",
-		smallestEdge + "listen: {https: \":x\"}":    "edge.yml:2:17: listen.https",
+		"":                                       "edge.yml: tls: choose one",
+		"# only a comment\n":                     "edge.yml: tls: choose one",
+		"- a\n- b\n":                             "edge.yml:1:1: a section with keys is expected",
+		"tls: [\n":                               "not YAML",
+		smallestEdge + "nope: 1\n":               "edge.yml:2:1: nope: unknown key",
+		smallestEdge + "drain: {timeout: soon}":  `edge.yml:2:18: drain.timeout: "soon" is not a duration`,
+		smallestEdge + "drain: {timeout: 30}":    `edge.yml:2:18: drain.timeout: "30" is not a duration`,
+		smallestEdge + "drain: 5s":               "edge.yml:2:8: drain: a section with keys is expected",
+		smallestEdge + "vnc: {max_streams: 0}":   "edge.yml:2:20: vnc.max_streams: 0 is too small",
+		smallestEdge + "vnc: {max_streams: 1.5}": `edge.yml:2:20: vnc.max_streams: a whole number is expected, not "1.5"`,
+		smallestEdge + "vnc: {max_streams_per_session: -1}":    "edge.yml:2:32: vnc.max_streams_per_session: -1 is too small",
+		smallestEdge + "vnc: {max_streams_per_user: -1}":       "edge.yml:2:29: vnc.max_streams_per_user: -1 is too small",
+		smallestEdge + "vnc: {bandwidth: {per_stream: 9KB}}":   "edge.yml:2:31: vnc.bandwidth.per_stream: 9000 bytes a second is too slow",
+		smallestEdge + "vnc: {bandwidth: {per_node: 400Mbit}}": `edge.yml:2:29: vnc.bandwidth.per_node: "400Mbit" is not a number of bytes a second`,
+		smallestEdge + "vnc: {bandwidth: 50MB}":                "edge.yml:2:18: vnc.bandwidth: a section with keys is expected",
+		smallestEdge + "direct: {allow: 5900}":                 `edge.yml:2:17: direct.allow: a list is expected, not "5900"`,
+		smallestEdge + "tls: {off: true}\n":                    "edge.yml:2:1: tls: is set twice; the first is on line 1",
+		smallestEdge + "redis: {addrs: [a]}":                   "edge.yml:2:8: redis: this version does not support it yet",
+		smallestEdge + "pools:\n  - name: web":                 "pools: this version does not support it yet",
+		smallestEdge + "store: {postgres: {}}":                 "edge.yml:2:19: store.postgres: this version does not support it yet",
+		smallestEdge + "node: {advertise: ftp://x}":            "node.advertise",
+		smallestEdge + "---\n" + smallestEdge:                  "edge.yml",
+		smallestEdge + "listen: {https: \":x\"}":               "edge.yml:2:17: listen.https",
 	} {
 		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())
 		var faults *configError

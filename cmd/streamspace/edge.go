@@ -167,6 +167,10 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		AllowedOrigins: e.config.VNC.AllowedOrigins,
 		MaxStreams:     e.config.VNC.MaxStreams,
 		Reactor:        e.loops,
+
+		MaxStreamsPerSession: e.config.VNC.MaxStreamsPerSession,
+		MaxStreamsPerUser:    e.config.VNC.MaxStreamsPerUser,
+		Bandwidth:            proxy.NewBandwidth(int64(e.config.VNC.Bandwidth.PerStream), int64(e.config.VNC.Bandwidth.PerNode)),
 	})
 	return nil
 }

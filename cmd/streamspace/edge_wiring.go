@@ -138,6 +138,12 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 	if err != nil {
 		return proxy.Grant{}, ticketRefusal(err)
 	}
+	grant := proxy.Grant{
+		Session: ticket.Session, Org: ticket.Org, Owner: ticket.Owner, Mode: proxy.Mode(ticket.Mode), Ticket: ticket.ID, Expires: ticket.Expires,
+	}
+	if err := e.viewers.HasRoom(grant); err != nil {
+		return proxy.Grant{}, err
+	}
 	first, err := e.coord.UseTicket(ctx, ticket.ID, ticket.Expires)
 	if err != nil {
 		e.log.Warn("the use of a ticket could not be recorded", zap.String("ticket", ticket.ID), zap.Error(err))
@@ -147,9 +153,7 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 	if _, err := e.sessions.Target(ctx, ticket.Session); store.CodeOf(err) == store.NotFound {
 		return proxy.Grant{}, refusal(err)
 	}
-	return proxy.Grant{
-		Session: ticket.Session, Org: ticket.Org, Owner: ticket.Owner, Mode: proxy.Mode(ticket.Mode), Ticket: ticket.ID, Expires: ticket.Expires,
-	}, nil
+	return grant, nil
 }
 
 // dialSession reaches the VNC server of a session: through its agent, or

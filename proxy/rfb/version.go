@@ -27,7 +27,7 @@ func ParseVersion(line [greetingLen]byte) (Version, error) {
 	major, okMajor := threeDigits(line[4:7])
 	minor, okMinor := threeDigits(line[8:11])
 	if string(line[:4]) != "RFB " || line[7] != '.' || line[11] != '\n' || !okMajor || !okMinor {
-		return 0, fmt.Errorf("greeting %q is not RFB: want \"RFB 003.008\\n\" or another version", line[:])
+		return 0, fmt.Errorf("greeting %q is not RFB: want \"RFB 003.008\\n\" or another version", string(line[:]))
 	}
 	return Version(major<<16 | minor), nil
 }

@@ -127,11 +127,16 @@ func TestAuthenticateWithTigerVNC(t *testing.T) {
 		"only TLS":           {encrypted, V38, secret, "offers only VeNCrypt"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var conn io.ReadWriter = c.dial()
+			conn := c.dial()
 			if c.version != V38 {
-				conn = &olderGreeting{Conn: conn.(net.Conn), version: c.version}
+				conn = &olderGreeting{Conn: conn, version: c.version}
 			}
-			h, err := Authenticate(conn, c.password)
+			var observer Observer
+			watched := &tap{Conn: conn, o: &observer}
+			h, err := Authenticate(watched, c.password)
+			if phase, err := observer.phase, observer.Err(); phase != PhaseHandshake || err != nil {
+				t.Errorf("seen from outside: %v, %v", phase, err)
+			}
 			if c.fault != "" {
 				var refused *RefusedError
 				if err == nil || !strings.Contains(err.Error(), c.fault) || strings.HasPrefix(c.fault, "refused") != errors.As(err, &refused) {
@@ -142,10 +147,14 @@ func TestAuthenticateWithTigerVNC(t *testing.T) {
 			if err != nil || h.Version != c.version {
 				t.Fatalf("%+v, %v", h, err)
 			}
-			if _, err := conn.Write(ClientInit{Shared: true}.Append(nil)); err != nil {
+			handshake := watched.n
+			if _, err := watched.Write(append(ClientInit{Shared: true}.Append(nil), UpdateRequest{}.Append(nil)...)); err != nil {
 				t.Fatal(err)
 			}
-			init, err := ReadServerInit(conn)
+			if observer.phase != PhaseNormal || watched.n != handshake+ClientInitLen || observer.Handshake() != h {
+				t.Errorf("seen from outside: %v after %d bytes, %+v; want %d, %+v", observer.phase, watched.n, observer.Handshake(), handshake+1, h)
+			}
+			init, err := ReadServerInit(watched)
 			if err != nil || init.Width != 320 || init.Height != 200 || init.Format.Validate() != nil {
 				t.Errorf("%+v, %v", init, err)
 			}

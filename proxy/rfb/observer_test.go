@@ -176,6 +176,28 @@ func TestObserverAllocatesNothing(t *testing.T) {
 	}
 }
 
+func BenchmarkObserver(b *testing.B) {
+	says := turns("RFB 003.008\n", "RFB 003.008\n", "\x02\x02\x01", "\x02", challenge, challenge, "\x00\x00\x00\x00", "\x01")
+	var pieces [][]byte
+	for _, turn := range says {
+		pieces = append(pieces, []byte(turn.says))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var o Observer
+		for i, piece := range pieces {
+			if says[i].viewer {
+				o.Viewer(piece)
+			} else {
+				o.Server(piece)
+			}
+		}
+		if o.phase != PhaseNormal {
+			b.Fatal(o.Err())
+		}
+	}
+}
+
 // tap tells an Observer what a client and its server say.
 type tap struct {
 	net.Conn

@@ -34,7 +34,6 @@ func (p Policy) drops(k Kind) bool {
 type Filter struct {
 	Policy  Policy
 	scanner Scanner
-	blind   bool // nothing has to be enforced, and the client speaks something unknown
 	err     error
 }
 
@@ -54,16 +53,12 @@ func (f *Filter) Pass(p []byte) (kept []byte, human bool, err error) {
 	if f.err != nil {
 		return nil, false, f.err
 	}
-	if f.blind {
-		return p, len(p) > 0, nil
-	}
 	size := 0
 	for at := 0; at < len(p); {
 		part, err := f.scanner.Next(p[at:])
 		if err != nil {
 			if f.Policy == (Policy{}) {
-				f.blind = true
-				return p, true, nil
+				return p, true, nil // now and, since the scanner is lost, ever after
 			}
 			f.err = fmt.Errorf("the viewer can't be kept to what it may do: %w", err)
 			return p[:size:size], human, f.err

@@ -126,7 +126,7 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 	_, key := a.agent.Identity()
 	a.client.Store(tunnel.NewClient(tunnel.ClientOptions{
 		Edge: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Log: log.Named("tunnel"), Reactor: loops,
-		Hello: a.agent.Hello, Command: a.agent.Command, Open: a.agent.Open,
+		Hello: a.agent.Hello, Command: a.agent.Command, Open: a.agent.Open, Greet: a.agent.Greet,
 	}))
 	return a, nil
 }

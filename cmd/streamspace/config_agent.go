@@ -39,8 +39,9 @@ type runtimeConfig struct {
 }
 
 type endpointConfig struct {
-	Name    string `yaml:"name"`
-	Address string `yaml:"address"`
+	Name         string `yaml:"name"`
+	Address      string `yaml:"address"`
+	PasswordFile string `yaml:"password_file"`
 }
 
 // What an agent does with its sessions when it is told to stop.
@@ -124,7 +125,7 @@ func (c *agentConfig) validateRuntimes(f *faults) {
 func (r runtimeConfig) options() agent.RuntimeConfig {
 	var endpoints []agent.Endpoint
 	for _, e := range r.Endpoints {
-		endpoints = append(endpoints, agent.Endpoint{Name: e.Name, Address: e.Address})
+		endpoints = append(endpoints, agent.Endpoint(e))
 	}
 	return agent.RuntimeConfig{
 		Name: r.Name, Type: r.Type, Command: r.Command, Desktop: r.Desktop, Env: r.Env,

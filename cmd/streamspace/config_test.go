@@ -118,7 +118,8 @@ func TestAgentConfigFaults(t *testing.T) {
 		good + "runtimes: [{name: a, type: magic}]\n":                      "runtimes[0].type",
 		good + "runtimes: [{name: a, type: static}]\n":                     "runtimes[0].endpoints",
 		good + "runtimes: [{name: a, type: process, command: [\"{no}\"]}]": "runtimes[0].command",
-		"edge: https://e\ntoken_file: /does/not/exist\n":                   "token_file: /does/not/exist can't be read",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: vnc}]}]\n": "runtimes[0].endpoints[0].password_file: \"vnc\" must be",
+		"edge: https://e\ntoken_file: /does/not/exist\n":                                                    "token_file: /does/not/exist can't be read",
 	} {
 		if err := parseConfig("agent.yml", []byte(text), defaultAgentConfig()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %q", text, err, want)

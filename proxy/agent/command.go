@@ -223,3 +223,15 @@ func (a *Agent) Open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, error
 	}
 	return conn, nil
 }
+
+// Greet is what a viewer hears of the agent itself, once Open has connected it:
+// the VNC handshake, where Open has gone through the VNC server's.
+func (a *Agent) Greet(_ context.Context, o tunnel.OpenRequest, viewer net.Conn) error {
+	a.mu.Lock()
+	s := a.sessions[o.Session]
+	a.mu.Unlock()
+	if s == nil {
+		return tunnel.Errorf(tunnel.CodeNoSession, "the desktop has ended")
+	}
+	return s.desktop.welcome(viewer)
+}

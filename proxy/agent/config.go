@@ -49,6 +49,11 @@ type RuntimeConfig struct {
 type Endpoint struct {
 	Name    string `json:"name,omitempty"`
 	Address string `json:"address"` // "host:port" or "unix:/path"
+	// PasswordFile holds the password of a VNC server that asks for one, in
+	// plain text; read at each use, a newline at its end left out. Then the
+	// agent goes through the handshake and viewers need no password. Empty: the
+	// handshake is the viewer's.
+	PasswordFile string `json:"password_file,omitempty"`
 }
 
 // Fault is what is wrong with one key of a RuntimeConfig.
@@ -154,6 +159,9 @@ func (c RuntimeConfig) validateStatic(add func(key, format string, args ...any))
 		}
 		if slices.Contains(seen, e.Address) {
 			add(key, "%q is given twice; one session has it at a time", e.Address)
+		}
+		if e.PasswordFile != "" && !filepath.IsAbs(e.PasswordFile) {
+			add(fmt.Sprintf("endpoints[%d].password_file", i), "%q must be an absolute path", e.PasswordFile)
 		}
 		seen = append(seen, e.Address)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -54,6 +55,8 @@ func (d *demoDesktop) wait(ctx context.Context) error {
 }
 
 func (d *demoDesktop) dial(ctx context.Context) (net.Conn, error) { return d.listener.dial(ctx) }
+
+func (d *demoDesktop) welcome(io.ReadWriter) error { return nil }
 
 func (d *demoDesktop) stop(ctx context.Context) error {
 	if d.cancel == nil {

@@ -33,6 +33,9 @@ func TestFaultsOfARuntimeNameTheKey(t *testing.T) {
 		{"addresses", RuntimeConfig{Type: TypeStatic, Endpoints: []Endpoint{
 			{Address: "127.0.0.1:5901"}, {Address: "unix:/run/x"}, {Address: "127.0.0.1"}, {Address: "h:0"}, {Address: "unix:x"}, {Address: "127.0.0.1:5901"},
 		}}, []string{`endpoints[2].address: "127.0.0.1"`, `endpoints[3].address: "h:0"`, `endpoints[4].address: absolute path`, "endpoints[5].address: twice"}},
+		{"password files", RuntimeConfig{Type: TypeStatic, Endpoints: []Endpoint{
+			{Address: "127.0.0.1:5901", PasswordFile: "/etc/vnc"}, {Address: "127.0.0.1:5902", PasswordFile: "vnc"},
+		}}, []string{`endpoints[1].password_file: "vnc" must be an absolute path`}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

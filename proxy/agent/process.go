@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -319,6 +320,8 @@ func (d *processDesktop) wait(ctx context.Context) error {
 func (d *processDesktop) dial(ctx context.Context) (net.Conn, error) {
 	return dialAddress(ctx, d.record.Address)
 }
+
+func (d *processDesktop) welcome(io.ReadWriter) error { return nil }
 
 func (d *processDesktop) stop(ctx context.Context) error {
 	if err := newTree(d.session, d.leaders()...).end(ctx, d.record.Server); err != nil {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"io"
 	"net"
 
 	"go.uber.org/zap"
@@ -11,7 +12,8 @@ import (
 
 // desktop is one session's VNC server: a process, an endpoint that exists
 // already, or the built-in demo. One goroutine at a time calls start, adopt,
-// wait and stop; dial is safe for concurrent use once the session runs.
+// wait and stop; dial and welcome are safe for concurrent use once the session
+// runs.
 type desktop interface {
 	// start returns when the VNC server greets. When it fails, nothing of what
 	// it started is left.
@@ -23,6 +25,9 @@ type desktop interface {
 	wait(ctx context.Context) error
 	// dial connects a viewer.
 	dial(ctx context.Context) (net.Conn, error)
+	// welcome speaks with the viewer for whom dial has gone through the
+	// handshake with the VNC server itself; else it does nothing.
+	welcome(viewer io.ReadWriter) error
 	// stop ends all that belongs to it, also what a start that was cut short or
 	// a failed adopt has left.
 	stop(ctx context.Context) error

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"io"
 	"net"
 	"time"
 
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -22,7 +24,7 @@ func claimEndpoint(ctx context.Context, p place) error {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, probeLimit)
-		err := checkGreeting(limited, e.Address)
+		err := e.check(limited)
 		cancel()
 		if err == nil {
 			p.record.Address = e.Address
@@ -39,7 +41,7 @@ func claimEndpoint(ctx context.Context, p place) error {
 
 func endpointClaim(address string) string { return "endpoint " + address }
 
-func (d *staticDesktop) start(ctx context.Context) error { return checkGreeting(ctx, d.record.Address) }
+func (d *staticDesktop) start(ctx context.Context) error { return d.endpoint().check(ctx) }
 
 func (d *staticDesktop) adopt(context.Context) error { return nil }
 
@@ -49,7 +51,26 @@ func (d *staticDesktop) wait(ctx context.Context) error {
 }
 
 func (d *staticDesktop) dial(ctx context.Context) (net.Conn, error) {
-	return dialAddress(ctx, d.record.Address)
+	return d.endpoint().dial(ctx)
+}
+
+func (d *staticDesktop) welcome(viewer io.ReadWriter) error {
+	if d.endpoint().PasswordFile == "" {
+		return nil
+	}
+	_, err := rfb.Welcome(viewer)
+	return err
+}
+
+// endpoint is the session's as the config has it now. An agent that came back
+// may find it there no more; its address is kept with the session.
+func (d *staticDesktop) endpoint() Endpoint {
+	for _, e := range d.config.Endpoints {
+		if e.Address == d.record.Address {
+			return e
+		}
+	}
+	return Endpoint{Address: d.record.Address}
 }
 
 func (d *staticDesktop) stop(context.Context) error { return nil }

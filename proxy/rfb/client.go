@@ -19,6 +19,8 @@ const (
 	xvpLen               = 4
 	setDesktopSizeHead   = 8
 	screenLen            = 16
+	giiHead              = 4
+	qemuKeyLen           = 12
 )
 
 // pointerMarker marks a PointerEvent of the ExtendedMouseButtons extension.
@@ -171,6 +173,15 @@ func cutTextLength(head []byte) (length int64, extended bool) {
 		return -length, true
 	}
 	return length, false
+}
+
+// giiLength reads the length of what follows the head; the top bit of the
+// second byte tells its byte order.
+func giiLength(head []byte) int64 {
+	if head[1]&0x80 != 0 {
+		return int64(binary.BigEndian.Uint16(head[2:]))
+	}
+	return int64(binary.LittleEndian.Uint16(head[2:]))
 }
 
 // SetDesktopSize asks the server for another size (ExtendedDesktopSize).

@@ -27,6 +27,8 @@ func messages() map[string][]byte {
 		"xvp":             {250, 0, 1, 2},
 		"SetDesktopSize":  SetDesktopSize{Width: 640, Height: 480, Screens: []Screen{{ID: 7, Area: image.Rect(0, 0, 640, 480), Flags: 9}}}.Append(nil),
 		"no screens":      SetDesktopSize{Width: 640, Height: 480}.Append(nil),
+		"gii version":     {253, 0x81, 0, 2, 0, 1},
+		"gii, little":     {253, 1, 2, 0, 1, 0},
 		"QEMU key":        {255, 0, 0, 1, 0, 0, 0, 'a', 0, 0, 0, 30},
 		"QEMU audio":      {255, 1, 0, 0},
 		"QEMU audio form": {255, 1, 0, 2, 3, 2, 0, 0, 0xac, 0x44},

@@ -21,6 +21,7 @@ const (
 	KindFence             Kind = 248
 	KindXVP               Kind = 250
 	KindSetDesktopSize    Kind = 251
+	KindGII               Kind = 253 // General Input Interface: tablets and the like
 	KindQEMU              Kind = 255 // its second byte tells: 0 extended key event, 1 audio
 )
 
@@ -46,6 +47,8 @@ func (k Kind) String() string {
 		return "xvp"
 	case KindSetDesktopSize:
 		return "SetDesktopSize"
+	case KindGII:
+		return "gii"
 	case KindQEMU:
 		return "QEMU message"
 	default:
@@ -67,6 +70,12 @@ type Part struct {
 
 // Last tells whether the message ends with this part.
 func (p Part) Last() bool { return p.Offset+int64(len(p.Data)) == p.Length }
+
+// Input tells whether a key or the pointer was used. Of a QEMU message that is
+// known once its Length is.
+func (p Part) Input() bool {
+	return p.Kind == KindKeyEvent || p.Kind == KindPointerEvent || p.Kind == KindQEMU && p.Length == qemuKeyLen
+}
 
 // UnknownMessageError is a byte that begins no client message known here.
 // Nothing after it can be told apart.
@@ -191,6 +200,10 @@ func (s *Scanner) measure(head []byte) error {
 		if have >= setDesktopSizeHead-1 {
 			s.length = setDesktopSizeHead + screenLen*int64(head[6])
 		}
+	case KindGII:
+		if have >= giiHead {
+			s.length = giiHead + giiLength(head)
+		}
 	case KindQEMU:
 		return s.measureQEMU(head)
 	default:
@@ -203,14 +216,13 @@ func (s *Scanner) measureQEMU(head []byte) error {
 	const (
 		key, audio  = 0, 1 // sub-messages
 		setFormat   = 2    // the one audio operation that has a body
-		keyLen      = 12
 		audioLen    = 4
 		audioFormat = 6
 	)
 	switch have := len(head); {
 	case have < 2:
 	case head[1] == key:
-		s.length = keyLen
+		s.length = qemuKeyLen
 	case head[1] != audio:
 		return &UnknownMessageError{Type: uint8(KindQEMU), SubType: int(head[1]), Position: s.position}
 	case have < audioLen:

@@ -20,12 +20,14 @@ const (
 	V38 Version = 3<<16 | 8
 )
 
+const greetingLen = 12 // bytes
+
 // ParseVersion reads a greeting, "RFB 003.008\n".
-func ParseVersion(line [12]byte) (Version, error) {
+func ParseVersion(line [greetingLen]byte) (Version, error) {
 	major, okMajor := threeDigits(line[4:7])
 	minor, okMinor := threeDigits(line[8:11])
 	if string(line[:4]) != "RFB " || line[7] != '.' || line[11] != '\n' || !okMajor || !okMinor {
-		return 0, fmt.Errorf("greeting %q is not RFB: want \"RFB 003.008\\n\" or another version", line[:])
+		return 0, fmt.Errorf("greeting %q is not RFB: want \"RFB 003.008\\n\" or another version", string(line[:]))
 	}
 	return Version(major<<16 | minor), nil
 }
@@ -42,8 +44,8 @@ func threeDigits(s []byte) (n uint32, ok bool) {
 
 // Bytes is the greeting that ParseVersion reads. Numbers above 999, which no
 // greeting can hold, lose their upper digits.
-func (v Version) Bytes() [12]byte {
-	line := [12]byte([]byte("RFB 000.000\n"))
+func (v Version) Bytes() [greetingLen]byte {
+	line := [greetingLen]byte([]byte("RFB 000.000\n"))
 	for i, n := 2, uint32(v>>16); i >= 0; i, n = i-1, n/10 {
 		line[4+i] = byte('0' + n%10)
 	}

@@ -40,6 +40,11 @@ type ClientOptions struct {
 	// closes what it returns. Half-close is passed on to a connection that has
 	// CloseWrite.
 	Open func(ctx context.Context, o OpenRequest) (net.Conn, error)
+	// Greet, unless nil, speaks with the viewer of a stream that Open has opened,
+	// before the first byte passes between the viewer and what Open returned. It
+	// may read no byte that is meant for that. Its error ends the stream; after
+	// greetLimit viewer's deadline passes.
+	Greet func(ctx context.Context, o OpenRequest, viewer net.Conn) error
 }
 
 // Client is an agent's end of the tunnel to one edge. Safe for concurrent use.

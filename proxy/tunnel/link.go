@@ -3,6 +3,7 @@ package tunnel
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 const (
 	openLimit   = 10 * time.Second // connecting to a VNC server
+	greetLimit  = 30 * time.Second // the first words with a viewer
 	dialsAtOnce = 32               // stream connections of one tunnel being made
 	shortLived  = time.Second      // a spare that the edge closed this soon is not replaced at once
 )
@@ -290,8 +292,29 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 		_ = server.Close()
 		return false
 	}
+	if err := l.greet(conn, o); err != nil {
+		log.Info("stream ended before it began", zap.Error(err))
+		_ = conn.Close()
+		_ = server.Close()
+		return false
+	}
 	l.client.carry(l.run, conn, server, log)
 	return false
+}
+
+// greet leaves conn without a deadline.
+func (l *link) greet(conn net.Conn, o OpenRequest) error {
+	if l.client.o.Greet == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(l.run, greetLimit)
+	defer cancel()
+	stop := interruptAtEnd(ctx, conn)
+	err := l.client.o.Greet(ctx, o, conn)
+	if !stop() {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
 }
 
 func writeWithin(conn net.Conn, limit time.Duration, b []byte) error {

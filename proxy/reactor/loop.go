@@ -37,7 +37,9 @@ const (
 // poller waits for connections to become ready.
 type poller interface {
 	// wait returns after timeout (negative: never), after wake, or with events.
-	wait(timeout time.Duration, ready func(*Conn, readiness))
+	wait(timeout time.Duration)
+	// tell tells the events of the last wait.
+	tell(ready func(*Conn, readiness))
 	// wake makes wait return. Any goroutine may call it.
 	wake()
 	// adopt takes conn over, or returns nil when it can't watch its kind.
@@ -110,8 +112,9 @@ func (l *Loop) run() {
 
 // turn waits for events and handles them. false: the loop was stopped.
 func (l *Loop) turn() bool {
-	l.poll.wait(l.timers.untilNext(), l.dispatch)
+	l.poll.wait(l.timers.untilNext())
 	l.now = time.Now()
+	l.poll.tell(l.dispatch)
 
 	l.mu.Lock()
 	l.posted, l.taken = l.taken[:0], l.posted

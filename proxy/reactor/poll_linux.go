@@ -20,6 +20,7 @@ type epoll struct {
 	fd, event int  // event wakes the wait
 	busy      bool // there were events at the last wait
 	events    [maxEvents]unix.EpollEvent
+	ready     int // how many of events the last wait has filled
 
 	pipes   []*pipe   // idle, empty
 	sockets []*socket // by slot, which the kernel gives back with each event
@@ -62,9 +63,10 @@ func (e *epoll) close() {
 	_ = unix.Close(e.fd)
 }
 
-func (e *epoll) wait(timeout time.Duration, ready func(*Conn, readiness)) {
-	n := e.await(milliseconds(timeout))
-	for i := range e.events[:n] {
+func (e *epoll) wait(timeout time.Duration) { e.ready = e.await(milliseconds(timeout)) }
+
+func (e *epoll) tell(ready func(*Conn, readiness)) {
+	for i := range e.events[:e.ready] {
 		event := &e.events[i]
 		if event.Fd == wakeSlot {
 			var count [8]byte

@@ -11,6 +11,7 @@ import (
 type Stream struct {
 	ID     string    `json:"id"`     // as in the log's lines on the stream
 	Viewer string    `json:"viewer"` // whose it is: the owner of the key that asked for its ticket; empty when that is not known
+	Ticket string    `json:"ticket"` // the id of the ticket that opened it: by this a viewer knows its own
 	Mode   string    `json:"mode"`   // auth.ModeControl or auth.ModeView
 	Since  time.Time `json:"since"`  // when it was opened
 

@@ -18,7 +18,7 @@ var opened = time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.FixedZone("", 3600
 func twoStreams(string) []Stream {
 	return []Stream{
 		{
-			ID: "second", Viewer: "alice", Mode: auth.ModeControl, Since: opened,
+			ID: "second", Viewer: "alice", Ticket: "t2", Mode: auth.ModeControl, Since: opened,
 			RTT: &Quantiles{12.5, 40}, Response: &Quantiles{30, 90}, Gap: &Quantiles{100, 250},
 			Stalls: 3, BytesToViewer: 1 << 40, BytesFromViewer: 4096,
 		},
@@ -30,9 +30,9 @@ func TestASessionTellsOfItsStreams(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Streams = twoStreams })
 	a := w.want(200, w.call(alice, "GET", "/api/v1/sessions/"+w.addSession(), ""))
 	const want = `"streams":[` +
-		`{"id":"first","viewer":"","mode":"view","since":"2026-01-02T01:04:05.678Z","rtt_ms":null,"response_ms":null,"gap_ms":null,` +
+		`{"id":"first","viewer":"","ticket":"","mode":"view","since":"2026-01-02T01:04:05.678Z","rtt_ms":null,"response_ms":null,"gap_ms":null,` +
 		`"stalls":0,"bytes_to_viewer":0,"bytes_from_viewer":0},` +
-		`{"id":"second","viewer":"alice","mode":"control","since":"2026-01-02T02:04:05.678Z","rtt_ms":{"p50":12.5,"p95":40},` +
+		`{"id":"second","viewer":"alice","ticket":"t2","mode":"control","since":"2026-01-02T02:04:05.678Z","rtt_ms":{"p50":12.5,"p95":40},` +
 		`"response_ms":{"p50":30,"p95":90},"gap_ms":{"p50":100,"p95":250},"stalls":3,"bytes_to_viewer":1099511627776,"bytes_from_viewer":4096}]`
 	if !strings.Contains(string(a.body), want) {
 		t.Errorf("%s\nis without\n%s", a.body, want)

@@ -193,6 +193,12 @@ type rawViewer struct {
 	t       testing.TB
 	r       *bufio.Reader
 	leaving bool // it has sent a close frame, and may send only one
+	early   []frame
+}
+
+type frame struct {
+	op      opcode
+	payload []byte
 }
 
 func request(headers ...string) string {
@@ -245,17 +251,39 @@ func (v *rawViewer) leave(payload []byte) {
 	v.write(clientFrame(true, opClose, payload))
 }
 
-// exchangeGreetings takes the server's greeting and answers it.
+// exchangeGreetings takes the server's greeting and answers it. It reads on to
+// the ping that tells that the answer has come, and keeps for frame what was
+// before it.
 func (v *rawViewer) exchangeGreetings() {
 	v.t.Helper()
 	if op, b := v.frame(); op != opBinary || string(b) != greeting {
 		v.t.Fatalf("frame %x %q", op, b)
 	}
 	v.write(clientFrame(true, opBinary, []byte(greeting)))
+	for {
+		op, b := v.read()
+		if op == opPing {
+			return
+		}
+		v.early = append(v.early, frame{op, b})
+		if op == opClose {
+			return
+		}
+	}
 }
 
-// frame reads one frame of the edge.
+// frame returns the edge's next frame.
 func (v *rawViewer) frame() (opcode, []byte) {
+	v.t.Helper()
+	if len(v.early) > 0 {
+		f := v.early[0]
+		v.early = v.early[1:]
+		return f.op, f.payload
+	}
+	return v.read()
+}
+
+func (v *rawViewer) read() (opcode, []byte) {
 	v.t.Helper()
 	var head [2]byte
 	if _, err := io.ReadFull(v.r, head[:]); err != nil {

@@ -29,12 +29,19 @@ func (s *stream) end(why *Refusal) {
 	s.ending = &ending{Refusal: why, phase: s.phase}
 	s.cancel()
 	s.stopWatching()
+	if s.throttle != nil {
+		s.throttle.Stop()
+	}
 	s.within(s.p.times.close, s.cut)
 	s.input.held = nil
 	if why.Reason == ViewerLost {
 		s.input.settled = true
 	} else {
-		_ = s.viewer.Write(closeFrame(why.Reason.Info().Close, closeText(why))) // a failure is found by leave
+		code := why.Reason.Info().Close
+		if s.input.left != 0 {
+			code = s.input.left // the answer to a close frame has its code (RFC 6455 section 5.5.1)
+		}
+		_ = s.viewer.Write(closeFrame(code, closeText(why))) // a failure is found by leave
 	}
 	if !s.input.settled {
 		s.viewer.Resume()

@@ -8,6 +8,9 @@ type Metrics struct {
 	streams *prometheus.CounterVec
 	in, out prometheus.Counter
 	open    prometheus.Histogram
+
+	response, gap, rtt prometheus.Histogram
+	stalls             prometheus.Counter
 }
 
 // NewMetrics registers the metrics with r. A nil r keeps them to themselves.
@@ -33,11 +36,23 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20},
 		}),
 	}
+	felt := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(.001, 2, 12),
+		})
+	}
+	m.response = felt("streamspace_vnc_response_seconds", "From a viewer's key or pointer event to the desktop's next bytes.")
+	m.gap = felt("streamspace_vnc_update_gap_seconds", "Between two updates of a desktop, up to 2 s.")
+	m.rtt = felt("streamspace_vnc_rtt_seconds", "From a WebSocket ping to the viewer's answer.")
+	m.stalls = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "streamspace_vnc_stalls_total",
+		Help: "Times that a viewer took nothing although there was something for it.",
+	})
 	for _, info := range reasons {
 		m.streams.WithLabelValues(string(info.Reason))
 	}
 	if r != nil {
-		r.MustRegister(m.active, m.streams, bytes, m.open)
+		r.MustRegister(m.active, m.streams, bytes, m.open, m.response, m.gap, m.rtt, m.stalls)
 	}
 	return m
 }

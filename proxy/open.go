@@ -98,6 +98,9 @@ func (s *stream) takeServerGreeting(b []byte) (rest []byte) {
 		s.end(&Refusal{Reason: NotVNC, Cause: err})
 		return nil
 	}
+	if !s.hearServer(text[:]) {
+		return nil
+	}
 	var frame [headerRoom + greetingSize]byte
 	copy(frame[headerRoom:], text[:])
 	s.within(s.p.times.viewerGreeting, func() {
@@ -157,11 +160,15 @@ func (s *stream) joinGreetings() {
 	s.timer.Stop()
 	held := s.input.held
 	s.input.held = nil
-	s.writeToServer(s.input.greeting.text[:])
-	if len(held) > 0 {
-		s.writeToServer(held)
+	s.writeToServer(s.restrict(s.input.greeting.text[:]))
+	if s.ending == nil && len(held) > 0 {
+		s.writeToServer(s.restrict(held))
+	}
+	if s.ending != nil {
+		return
 	}
 	if !s.server.Pending() {
 		s.viewer.Resume()
 	}
+	s.ping()
 }

@@ -4,8 +4,9 @@
 //
 // The bytes are never dropped, reordered or kept: each direction holds one
 // buffer at most, so a viewer that reads slowly slows the VNC server's writes
-// on its own stream and nothing else. After both greetings (RFC 6143 section
-// 7.1.1) the bytes are not looked at.
+// on its own stream and nothing else. What the server sends after the handshake
+// (RFC 6143 section 7.1) is not looked at; what the viewer sends is, to keep it
+// to what its ticket allows and to know when a person is at work.
 package proxy
 
 import (
@@ -30,6 +31,7 @@ const (
 // Grant is what a ticket allows.
 type Grant struct {
 	Session, Org, Owner string
+	Viewer              string // who looks, for people; may be empty
 	Mode                Mode
 	Ticket              string    // its id, for logs
 	Expires             time.Time // of the ticket; a stream that it opened goes on
@@ -53,6 +55,12 @@ type Options struct {
 	// Calls come one at a time and the last one has the true number; it must
 	// not block. nil: nobody needs it.
 	Activity func(session string, viewers int)
+	// Input is told that somebody has used a key or the pointer of a session, at
+	// most once a second by each stream; it may block for a while. nil: nobody
+	// needs it.
+	Input func(session string)
+	// BlockClipboardIn drops what viewers paste. See rfb.Policy.
+	BlockClipboardIn bool
 	// AllowedOrigins lists the origins beside the edge's own whose pages may
 	// connect: "https://desk.example.org" or "https://*.example.org". See
 	// CheckOrigin.

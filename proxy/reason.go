@@ -40,6 +40,7 @@ const (
 	Idle           Reason = "idle"
 	MaxDuration    Reason = "max_duration"
 	TakenDown      Reason = "taken_down"
+	Unenforceable  Reason = "unenforceable"
 	ViewerLeft     Reason = "viewer_left"
 	ViewerLost     Reason = "viewer_lost"
 	ServerClosed   Reason = "server_closed"
@@ -95,6 +96,7 @@ var reasons = []ReasonInfo{
 	{Idle, 410, 4412, ByEdge, false, "The desktop was not used for too long."},
 	{MaxDuration, 410, 4413, ByEdge, false, "The desktop has reached its longest allowed time."},
 	{TakenDown, 410, 4414, ByEdge, false, "An operator took the desktop down."},
+	{Unenforceable, 403, 4415, ByEdge, false, "This VNC server's kind of security makes a limited viewer impossible."},
 	{ViewerLeft, 400, 1000, ByViewer, false, "The viewer was closed."},
 	{ViewerLost, 400, 4408, ByViewer, true, "The connection to the viewer was lost."},
 	{ServerClosed, 502, 4500, ByServer, true, "The desktop closed the connection."},

@@ -16,16 +16,18 @@ type input struct {
 	deaf     bool   // the server takes no more
 	settled  bool   // the viewer has said or shown that nothing more comes
 	fault    bool   // its frames can't be understood any more
+	left     uint16 // the code that its close frame has; 0: none
 }
 
 // output is the state of the bytes towards the viewer.
 type output struct {
 	greeting protocolVersion
-	ended    bool   // the server's end of stream or its reset has been read
-	flowing  bool   // bytes have followed the greeting
-	bulk     bool   // the server's socket holds more than a buffer
-	failed   bool   // the viewer can't be written to
-	pong     []byte // the newest ping's payload, owed until the viewer takes bytes again
+	ended    bool             // the server's end of stream or its reset has been read
+	flowing  bool             // bytes have followed the greeting
+	bulk     bool             // the server's socket holds more than a buffer
+	frame    [headerRoom]byte // the header of bytes that are moved
+	failed   bool             // the viewer can't be written to
+	pong     []byte           // the newest ping's payload, owed until the viewer takes bytes again
 	owesPong bool
 }
 
@@ -77,7 +79,7 @@ func (s *stream) moveOutput() {
 		s.output.bulk = false
 		return
 	}
-	var frame [headerRoom]byte
+	frame := &s.output.frame
 	n, err := s.server.Move(s.viewer, func(n int) []byte { return frame[putHeader(frame[:], opBinary, n):] })
 	switch {
 	case err == reactor.ErrWait:
@@ -103,6 +105,9 @@ func (s *stream) takeOutput(buf []byte, n int) {
 			return
 		}
 	}
+	if !s.hearServer(buf[headerRoom : headerRoom+n]) {
+		return
+	}
 	s.passOutput(buf, n)
 	if !s.output.flowing && s.phase == phaseRelay {
 		s.output.flowing = true
@@ -125,8 +130,42 @@ func (s *stream) passOutput(buf []byte, n int) {
 func (s *stream) countOutput(n int) {
 	s.toViewer.Add(int64(n))
 	s.p.metrics.out.Add(float64(n))
+	s.quality.noteUpdate(s.loop.Now(), s.p.metrics)
 	if s.viewer.Pending() && s.server != nil {
+		s.quality.stalls.Add(1)
+		s.p.metrics.stalls.Inc()
 		s.server.Pause()
+	}
+	s.keepToShare(n)
+}
+
+// keepToShare stops the server while the stream is ahead of its share of the
+// bandwidth, of which it has just used n bytes.
+func (s *stream) keepToShare(n int) {
+	pause := s.share.Take(n, s.loop.Now())
+	s.throttled = pause > 0
+	if !s.throttled {
+		return
+	}
+	if s.throttle == nil {
+		s.throttle = s.loop.NewTimer(s.tryShareAgain)
+	}
+	s.throttle.Set(s.loop.Now().Add(pause))
+	if s.server != nil {
+		s.server.Pause()
+	}
+}
+
+func (s *stream) tryShareAgain() {
+	s.keepToShare(0)
+	s.resumeServer()
+}
+
+// resumeServer goes on with the server's bytes, unless the viewer or the share
+// still has to wait.
+func (s *stream) resumeServer() {
+	if s.server != nil && !s.throttled && !s.output.failed && !s.viewer.Pending() {
+		s.server.Resume()
 	}
 }
 
@@ -208,9 +247,7 @@ func (side *viewerSide) Flushed() {
 		s.output.owesPong = false
 		s.writeControl(opPong, s.output.pong)
 	}
-	if s.server != nil && !s.viewer.Pending() {
-		s.server.Resume()
-	}
+	s.resumeServer()
 }
 
 // Lost finds that the viewer's connection has failed while the server does not
@@ -251,9 +288,15 @@ func (s *stream) takeControl(op opcode, payload []byte) error {
 	switch op {
 	case opPing:
 		s.answerPing(payload)
+	case opPong:
+		s.quality.notePong(payload, s.loop.Now(), s.p.metrics)
 	case opClose:
-		if _, _, err := parseClose(payload); err != nil {
+		code, _, err := parseClose(payload)
+		if err != nil {
 			return err
+		}
+		if code != statusMissing {
+			s.input.left = code
 		}
 		return errViewerClosed
 	}
@@ -287,14 +330,14 @@ func (s *stream) forward(b []byte) {
 		b = s.takeViewerGreeting(b)
 	}
 	if len(b) > 0 && s.ending == nil {
-		s.writeToServer(b)
+		s.writeToServer(s.restrict(b))
 	}
 }
 
 // writeToServer passes b on. A server that takes no more may still have words
 // to say, so a failed write is left for reading to find the end behind them.
 func (s *stream) writeToServer(b []byte) {
-	if s.input.deaf {
+	if s.input.deaf || len(b) == 0 {
 		return
 	}
 	if err := s.server.Write(b); err != nil {

@@ -57,6 +57,11 @@ type stream struct {
 	input          input
 	output         output
 	watch          watch
+	rfb            following
+	quality        quality
+	share          *Share         // nil: no limit
+	throttle       *reactor.Timer // set while the server is paused for the share's sake; nil until first needed
+	throttled      bool
 
 	toServer, toViewer atomic.Int64 // bytes of RFB relayed
 }
@@ -72,6 +77,8 @@ type (
 func (s *stream) begin(viewer *reactor.Conn, response, ahead []byte, ctx context.Context) {
 	s.viewer, s.phase, s.dialling = viewer, phaseDial, true
 	s.timer = s.loop.NewTimer(func() { s.late() })
+	s.rfb.filter.Policy = s.policy()
+	s.share = s.p.options.Bandwidth.Join()
 	s.startWatching()
 	s.p.running.Go(func() { s.open(ctx) })
 	if err := s.viewer.Write(response); err != nil {

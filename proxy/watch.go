@@ -34,9 +34,10 @@ func (s *stream) look() {
 		return
 	}
 	viewer := s.viewer.Peer()
-	switch {
-	case s.watch.heard:
+	if s.watch.heard {
 		s.watch.heard, s.watch.missed = false, 0
+	}
+	switch {
 	case viewer.SilentFor() > s.p.times.silence:
 		s.end(&Refusal{Reason: ViewerLost, Cause: errors.New("it stopped acknowledging what was sent")})
 	case viewer.Queued || s.viewer.Pending() || s.viewer.Paused():
@@ -46,6 +47,11 @@ func (s *stream) look() {
 		s.end(&Refusal{Reason: ViewerLost, Cause: errors.New("it did not answer pings")})
 	default:
 		s.watch.missed++
-		s.writeControl(opPing, nil)
+		s.ping()
 	}
+}
+
+// ping asks the viewer for an answer, which also tells the round trip.
+func (s *stream) ping() {
+	s.writeControl(opPing, s.quality.nextPing(s.loop.Now()))
 }

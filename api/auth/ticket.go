@@ -32,6 +32,7 @@ type Ticket struct {
 	Org     string // Org and Owner are the session's
 	Owner   string
 	KeyID   string // the key of who asked for it
+	Viewer  string // the owner of that key
 	Mode    string // ModeControl or ModeView
 	Expires time.Time
 }
@@ -41,6 +42,7 @@ type ticketClaims struct {
 	Session string `json:"sid"`
 	Org     string `json:"org"`
 	Owner   string `json:"owner"`
+	Viewer  string `json:"viewer"`
 	Mode    string `json:"mode"`
 }
 
@@ -61,7 +63,7 @@ func (a *Auth) IssueTicket(c Caller, s *store.Session, mode string, ttl time.Dur
 			Audience:  a.tickets.audiences(),
 			Issuer:    issuer,
 		},
-		Session: s.ID, Org: s.Org, Owner: s.Owner, Mode: mode,
+		Session: s.ID, Org: s.Org, Owner: s.Owner, Viewer: c.Owner, Mode: mode,
 	})
 	return token, expires, err
 }
@@ -78,6 +80,7 @@ func (a *Auth) CheckTicket(token string) (Ticket, error) {
 		return Ticket{}, ErrBadTicket
 	}
 	return Ticket{
-		ID: c.ID, Session: c.Session, Org: c.Org, Owner: c.Owner, KeyID: c.Subject, Mode: c.Mode, Expires: c.ExpiresAt.Time,
+		ID: c.ID, Session: c.Session, Org: c.Org, Owner: c.Owner, KeyID: c.Subject, Viewer: c.Viewer,
+		Mode: c.Mode, Expires: c.ExpiresAt.Time,
 	}, nil
 }

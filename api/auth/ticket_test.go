@@ -20,12 +20,12 @@ func TestTicketsSayWhatTheyWereIssuedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := newAuth(t)
 		s := &store.Session{ID: uuid.NewString(), Org: "a", Owner: "alice"}
-		token, expires, err := a.IssueTicket(Caller{KeyID: "key"}, s, ModeView, 10*time.Second)
+		token, expires, err := a.IssueTicket(Caller{KeyID: "key", Owner: "bob"}, s, ModeView, 10*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := a.CheckTicket(token)
-		if err != nil || got.Session != s.ID || got.Org != "a" || got.Owner != "alice" || got.KeyID != "key" || got.Mode != ModeView || !got.Expires.Equal(expires) || got.ID == "" {
+		if err != nil || got.Session != s.ID || got.Org != "a" || got.Owner != "alice" || got.KeyID != "key" || got.Viewer != "bob" || got.Mode != ModeView || !got.Expires.Equal(expires) || got.ID == "" {
 			t.Errorf("%+v, %v", got, err)
 		}
 		second, _, err := a.IssueTicket(Caller{}, s, ModeView, 0)

@@ -88,7 +88,8 @@ type vncConfig struct {
 	MaxStreamsPerSession int `yaml:"max_streams_per_session"` // 0: no bound
 	MaxStreamsPerUser    int `yaml:"max_streams_per_user"`    // of all the sessions that a user owns; 0: no bound
 
-	Bandwidth bandwidthConfig `yaml:"bandwidth"`
+	Bandwidth   bandwidthConfig `yaml:"bandwidth"`
+	ClipboardIn bool            `yaml:"clipboard_in"` // what viewers paste reaches desktops
 
 	TicketTTL      duration `yaml:"ticket_ttl"`
 	AllowedOrigins []string `yaml:"allowed_origins"`
@@ -135,7 +136,7 @@ func defaultEdgeConfig() *edgeConfig {
 		Listen: listenConfig{HTTPS: ":443", HTTP: ":80", Admin: "127.0.0.1:9090"},
 		Node:   nodeConfig{ID: host},
 		Store:  storeConfig{SQLite: sqliteConfig{Path: "/var/lib/streamspace/streamspace.db"}},
-		VNC:    vncConfig{MaxStreams: 1000, TicketTTL: duration(time.Hour)},
+		VNC:    vncConfig{MaxStreams: 1000, ClipboardIn: true, TicketTTL: duration(time.Hour)},
 		Drain:  drainConfig{Timeout: duration(30 * time.Second)},
 		Agents: agentsConfig{Strategy: "weighted_least_connections", Headroom: 0.2, LostAfter: duration(10 * time.Minute)},
 	}

@@ -22,7 +22,7 @@ store:
   sqlite: {path: /tmp/x.db}
 vnc:
   {max_streams: 50, max_streams_per_session: 5, max_streams_per_user: 10, bandwidth: {per_stream: 2.5MB, per_node: 50MiB},
-  ticket_ttl: 30m, allowed_origins: ["https://desk.example.org"], idle_timeout: 0, max_duration: 8h}
+  ticket_ttl: 30m, allowed_origins: ["https://desk.example.org"], idle_timeout: 0, max_duration: 8h, clipboard_in: false}
 drain: {timeout: 10s}
 direct: {allow: ["10.0.0.0/8:5900-5999"]}
 agents: {strategy: round_robin, headroom: 0}
@@ -33,7 +33,7 @@ agents: {strategy: round_robin, headroom: 0}
 	if config.VNC.TicketTTL.std() != 30*time.Minute || config.VNC.MaxDuration.std() != 8*time.Hour || config.Agents.Headroom != 0 || config.Listen.HTTP != "" {
 		t.Errorf("decoded %+v", config)
 	}
-	if v := config.VNC; v.MaxStreamsPerSession != 5 || v.MaxStreamsPerUser != 10 || v.Bandwidth != (bandwidthConfig{2_500_000, 50 << 20}) {
+	if v := config.VNC; v.MaxStreamsPerSession != 5 || v.MaxStreamsPerUser != 10 || v.Bandwidth != (bandwidthConfig{2_500_000, 50 << 20}) || v.ClipboardIn {
 		t.Errorf("decoded %+v", v)
 	}
 }

@@ -164,6 +164,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Authorize:      e.authorizeViewer,
 		Dial:           e.dialSession,
 		Activity:       func(id string, n int) { e.sessions.Viewers(id, n) },
+		Input:          func(id string) { e.sessions.Input(id, time.Now()) },
 		AllowedOrigins: e.config.VNC.AllowedOrigins,
 		MaxStreams:     e.config.VNC.MaxStreams,
 		Reactor:        e.loops,
@@ -171,6 +172,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		MaxStreamsPerSession: e.config.VNC.MaxStreamsPerSession,
 		MaxStreamsPerUser:    e.config.VNC.MaxStreamsPerUser,
 		Bandwidth:            proxy.NewBandwidth(int64(e.config.VNC.Bandwidth.PerStream), int64(e.config.VNC.Bandwidth.PerNode)),
+		BlockClipboardIn:     !e.config.VNC.ClipboardIn,
 	})
 	return nil
 }

@@ -44,6 +44,7 @@ func (e *edge) openServers(context.Context) error {
 		StopSession:    e.sessions.Stop,
 		CheckEndpoint:  e.checkEndpoint,
 		Viewers:        e.viewers.Viewers,
+		Streams:        e.streamsOf,
 		AgentStatus:    e.sessions.AgentStatus,
 		AgentActive:    e.sessions.Active,
 		AgentHomes:     e.agentHomes,

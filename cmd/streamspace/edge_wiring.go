@@ -139,7 +139,8 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 		return proxy.Grant{}, ticketRefusal(err)
 	}
 	grant := proxy.Grant{
-		Session: ticket.Session, Org: ticket.Org, Owner: ticket.Owner, Mode: proxy.Mode(ticket.Mode), Ticket: ticket.ID, Expires: ticket.Expires,
+		Session: ticket.Session, Org: ticket.Org, Owner: ticket.Owner, Viewer: ticket.Viewer,
+		Mode: proxy.Mode(ticket.Mode), Ticket: ticket.ID, Expires: ticket.Expires,
 	}
 	if err := e.viewers.HasRoom(grant); err != nil {
 		return proxy.Grant{}, err
@@ -177,6 +178,32 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 		e.sessions.Input(s.ID, time.Now())
 	}
 	return conn, nil
+}
+
+// streamsOf tells of the viewers of a session.
+func (e *edge) streamsOf(sessionID string) []api.Stream {
+	told := e.viewers.Quality(sessionID)
+	streams := make([]api.Stream, len(told))
+	for i, q := range told {
+		streams[i] = api.Stream{
+			ID: q.Stream, Viewer: q.Viewer, Ticket: q.Ticket, Mode: string(q.Mode), Since: q.Since,
+			RTT: quantiles(q.RTT), Response: quantiles(q.Response), Gap: quantiles(q.Gap),
+			Stalls: q.Stalls, BytesToViewer: q.ToViewer, BytesFromViewer: q.FromViewer,
+		}
+	}
+	return streams
+}
+
+func quantiles(s proxy.Spread) *api.Quantiles {
+	if s.Count == 0 {
+		return nil
+	}
+	return &api.Quantiles{P50: milliseconds(s.P50), P95: milliseconds(s.P95)}
+}
+
+// milliseconds has no more digits than the measurement.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }
 
 func (e *edge) nodes(context.Context) ([]api.Node, error) {

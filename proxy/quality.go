@@ -107,7 +107,7 @@ type Spread struct {
 
 const (
 	finest  = 125 * time.Microsecond
-	buckets = 36 // half octaves, up to 32 s
+	buckets = 37 // half octaves, up to 32 s
 )
 
 // histogram counts durations in half octaves of finest: small enough to have one

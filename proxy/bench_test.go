@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 )
 
 func benchTransports(b *testing.B, bench func(b *testing.B, options ...edgeOption)) {
@@ -39,6 +41,64 @@ func BenchmarkRelayBulk(b *testing.B) {
 				}
 				left -= n
 			}
+		}
+	})
+}
+
+// updates is a stream whose server sends 2,500 bytes at each call of next, which
+// waits until the viewer has them. The viewer does not decrypt, so what is
+// allocated is the relay's.
+func updates(t testing.TB, options ...edgeOption) (next func()) {
+	const size = 2500
+	send := make(chan struct{})
+	server := startRFB(t, rfb.SecurityNone, func(conn net.Conn, _ byte) {
+		update := make([]byte, size)
+		for range send {
+			if _, err := conn.Write(update); err != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(func() { close(send) })
+	e := startEdge(t, Options{Bandwidth: NewBandwidth(1<<40, 1<<40)}, server.addr, options...)
+	v := e.viewRaw()
+	v.exchangeGreetings()
+	enterRaw(v)
+	buf := make([]byte, 64<<10)
+	socket, sent := socketOf(v.Conn), int(size+4)
+	if e.tls != nil {
+		sent += 5 + 1 + 16 // of one record: header, type, tag (RFC 8446 section 5.2)
+	}
+	return func() {
+		send <- struct{}{}
+		for left := sent; left > 0; {
+			n, err := socket.Read(buf[:left])
+			if err != nil {
+				t.Fatal(err)
+			}
+			left -= n
+		}
+	}
+}
+
+func TestAnUpdateAllocatesNothing(t *testing.T) {
+	for name, options := range map[string][]edgeOption{"plain": nil, "tls": {withTLS}} {
+		t.Run(name, func(t *testing.T) {
+			next := updates(t, options...)
+			if n := testing.AllocsPerRun(100, next); n != 0 {
+				t.Errorf("%v allocations an update", n)
+			}
+		})
+	}
+}
+
+// An update of a desktop at work.
+func BenchmarkUpdate(b *testing.B) {
+	benchTransports(b, func(b *testing.B, options ...edgeOption) {
+		next := updates(b, options...)
+		b.ReportAllocs()
+		for b.Loop() {
+			next()
 		}
 	})
 }

@@ -99,7 +99,7 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 	}
 	e.addr = listener.Addr().String()
 	if e.tls != nil {
-		listener = tls.NewListener(reactor.Listen(listener), &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+		listener = tls.NewListener(reactor.Listen(listener), &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, DynamicRecordSizingDisabled: true})
 	}
 	server := &fasthttp.Server{Handler: e.ServeViewer, KeepHijackedConns: true, MaxIdleWorkerDuration: 50 * time.Millisecond, Logger: zap.NewStdLog(zap.NewNop())}
 	served := make(chan error, 1)

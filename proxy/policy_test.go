@@ -61,6 +61,19 @@ func enter(t testing.TB, conn net.Conn) {
 	}
 }
 
+// enterRaw is enter for a viewer that speaks by hand.
+func enterRaw(v *rawViewer) {
+	v.t.Helper()
+	for _, say := range [][]byte{{byte(rfb.SecurityNone)}, rfb.ClientInit{}.Append(nil), nil} {
+		if op, b := v.frame(); op != opBinary {
+			v.t.Fatalf("frame %x %q", op, b)
+		}
+		if say != nil {
+			v.write(clientFrame(true, opBinary, say))
+		}
+	}
+}
+
 func granting(mode Mode) func(context.Context, string) (Grant, error) {
 	return func(context.Context, string) (Grant, error) { return Grant{Session: "session-1", Mode: mode}, nil }
 }

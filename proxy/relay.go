@@ -269,18 +269,23 @@ func (s *stream) passInput(b []byte) {
 	if s.ending == nil {
 		s.forward(b[:n])
 	}
+	if fault != nil {
+		s.viewerBreaks(fault)
+	}
+}
+
+// viewerBreaks ends the stream for the decoder's error.
+func (s *stream) viewerBreaks(fault error) {
 	var frame *frameError
 	switch {
-	case fault == nil:
 	case fault == errViewerClosed:
 		s.input.settled = true
 		s.end(&Refusal{Reason: ViewerLeft})
-		s.leave()
 	case errors.As(fault, &frame):
 		s.input.fault = true
 		s.end(&Refusal{Reason: frame.reason, Cause: fault})
-		s.leave()
 	}
+	s.leave()
 }
 
 // takeControl answers a control frame of the viewer.

@@ -38,8 +38,8 @@ const (
 type poller interface {
 	// wait returns after timeout (negative: never), after wake, or with events.
 	wait(timeout time.Duration)
-	// tell tells the events of the last wait.
-	tell(ready func(*Conn, readiness))
+	// tell gives the events of the last wait to l.dispatch.
+	tell(l *Loop)
 	// wake makes wait return. Any goroutine may call it.
 	wake()
 	// adopt takes conn over, or returns nil when it can't watch its kind.
@@ -114,7 +114,7 @@ func (l *Loop) run() {
 func (l *Loop) turn() bool {
 	l.poll.wait(l.timers.untilNext())
 	l.now = time.Now()
-	l.poll.tell(l.dispatch)
+	l.poll.tell(l)
 
 	l.mu.Lock()
 	l.posted, l.taken = l.taken[:0], l.posted

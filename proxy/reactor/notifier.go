@@ -31,6 +31,6 @@ func (n *notifier) wait(timeout time.Duration) {
 	}
 }
 
-func (n *notifier) tell(func(*Conn, readiness))  {}
+func (n *notifier) tell(*Loop)                   {}
 func (n *notifier) adopt(net.Conn, *Conn) source { return nil }
 func (n *notifier) close()                       {}

@@ -65,7 +65,7 @@ func (e *epoll) close() {
 
 func (e *epoll) wait(timeout time.Duration) { e.ready = e.await(milliseconds(timeout)) }
 
-func (e *epoll) tell(ready func(*Conn, readiness)) {
+func (e *epoll) tell(l *Loop) {
 	for i := range e.events[:e.ready] {
 		event := &e.events[i]
 		if event.Fd == wakeSlot {
@@ -74,7 +74,7 @@ func (e *epoll) tell(ready func(*Conn, readiness)) {
 			continue
 		}
 		if s := e.sockets[event.Fd]; s != nil {
-			ready(s.conn, readinessOf(event.Events))
+			l.dispatch(s.conn, readinessOf(event.Events))
 		}
 	}
 	e.free = append(e.free, e.freed...)

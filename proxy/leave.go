@@ -41,7 +41,7 @@ func (s *stream) end(why *Refusal) {
 		if s.input.left != 0 {
 			code = s.input.left // the answer to a close frame has its code (RFC 6455 section 5.5.1)
 		}
-		s.payPong() // a ping that came before a close frame has its answer before it, too
+		s.payPong()                                          // a ping that came before a close frame has its answer before it, too
 		_ = s.viewer.Write(closeFrame(code, closeText(why))) // a failure is found by leave
 	}
 	if !s.input.settled {

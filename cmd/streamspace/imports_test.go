@@ -33,9 +33,10 @@ var allowed = map[string][]string{
 	"proxy/agent/demo": {"proxy/rfb"},
 	"proxy/agent":      {"proxy/tunnel", "proxy/rfb", "proxy/agent/demo"},
 	"proxy":            {"proxy/reactor", "proxy/rfb", "proxy/tunnel"},
+	"bench":            {},
 	"e2e":              {},
 	"cmd/streamspace": {
-		"api", "api/auth", "api/console", "balancer", "proxy", "proxy/agent", "proxy/reactor", "proxy/tunnel", "session", "store", "store/sqldb",
+		"api", "api/auth", "api/console", "balancer", "bench", "proxy", "proxy/agent", "proxy/reactor", "proxy/tunnel", "session", "store", "store/sqldb",
 	},
 }
 

@@ -1,0 +1,41 @@
+package bench
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// Report is all of a run; it is also relay.json.
+type Report struct {
+	Began        time.Time         `json:"began"`
+	Took         float64           `json:"took_s"`
+	Version      string            `json:"version"`
+	Machine      string            `json:"machine"`
+	Cores        int               `json:"cores"`
+	OpenFiles    uint64            `json:"open_files"`
+	Rounds       int               `json:"rounds"`
+	Duration     float64           `json:"duration_s"`
+	Seed         uint64            `json:"seed"`
+	Peers        map[string]string `json:"peers"`   // program: version
+	Missing      []string          `json:"missing"` // packages
+	Verdicts     []Verdict         `json:"verdicts"`
+	Measurements []Measurement     `json:"measurements"`
+}
+
+func (r *Report) json() ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", " ")
+	return append(text, '\n'), err
+}
+
+// systemsOf are those that were measured at a work, in order.
+func (r *Report) systemsOf(work string) (names []string) {
+	for _, s := range systems() {
+		if slices.ContainsFunc(r.Measurements, func(m Measurement) bool { return m.Work == work && m.System == s.name }) {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+func (r *Report) html() []byte { return nil }

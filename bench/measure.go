@@ -157,11 +157,11 @@ func (s *stage) traffic(ctx context.Context) error {
 	if err := s.wait(ctx, s.options.Duration); err != nil {
 		return err
 	}
-	if err := clock.stop(); err != nil {
-		return err
-	}
 	counts, err := s.tellViewers(ctx, doCount)
 	if err != nil {
+		return err
+	}
+	if err := clock.stop(); err != nil {
 		return err
 	}
 	s.record(counts)
@@ -353,7 +353,9 @@ func (s *stage) look(ctx context.Context, at time.Duration, bytes int64) error {
 	return nil
 }
 
-// clock measures CPU between its start and its stop.
+// clock measures CPU between its start and its stop. Viewers are told to mark
+// before the one and to count before the other, so that on a machine that is so
+// busy that looking takes long, both windows are still as long and the same.
 type clock struct {
 	stage        *stage
 	began        time.Time
@@ -362,19 +364,24 @@ type clock struct {
 }
 
 func (s *stage) startClock() (*clock, error) {
-	c := &clock{stage: s}
+	c := &clock{stage: s, began: time.Now(), machine: machineBusy()}
 	var err error
 	c.system, c.load, err = s.cpu()
-	c.began, c.machine = time.Now(), machineBusy()
 	return c, err
 }
 
 func (s *stage) cpu() (system, load map[int]time.Duration, err error) {
-	if system, err = cpuTime(s.site.leaders()); err != nil {
+	generator := []int{s.viewers.process.pid(), s.servers.process.pid()}
+	used, err := cpuTime(append(s.site.leaders(), generator...))
+	if err != nil {
 		return nil, nil, err
 	}
-	load, err = cpuTime([]int{s.viewers.process.pid(), s.servers.process.pid()})
-	return system, load, err
+	load = map[int]time.Duration{}
+	for _, pid := range generator {
+		load[pid] = used[pid]
+		delete(used, pid)
+	}
+	return used, load, nil
 }
 
 func (c *clock) stop() error {

@@ -326,8 +326,9 @@ func (s *stage) hold(ctx context.Context) error {
 	}
 	s.record(counts)
 	first, last, v := s.result.Samples[0], s.result.Samples[looks], s.result.Values
-	v[keyTotalMiB] = float64(last.PSS) / (1 << 20)
-	v[keyGrowth] = float64(last.PSS-first.PSS) / (1 << 20)
+	for key, sample := range map[string]Sample{keyStartMiB: first, keyMiddleMiB: s.result.Samples[looks/2], keyEndMiB: last} {
+		v[key] = float64(sample.PSS) / (1 << 20)
+	}
 	v[keyFiles] = float64(last.Files - first.Files)
 	v[keyRoutines] = float64(last.Goroutines - first.Goroutines)
 	return s.finish(ctx)
@@ -349,7 +350,7 @@ func (s *stage) look(ctx context.Context, at time.Duration, bytes int64) error {
 		}
 	}
 	s.result.Samples = append(s.result.Samples, sample)
-	s.say("%3.0f s: %d viewers, %.1f MiB, %d files, %d goroutines, %.2f GB checked", sample.At, s.result.Viewers, float64(pss)/(1<<20), files, sample.Goroutines, float64(bytes)/1e9)
+	s.say("        %3.0f s: %d viewers, %.1f MiB, %d files, %d goroutines, %.2f GB checked", sample.At, s.result.Viewers, float64(pss)/(1<<20), files, sample.Goroutines, float64(bytes)/1e9)
 	return nil
 }
 

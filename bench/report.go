@@ -2,6 +2,9 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -38,4 +41,24 @@ func (r *Report) systemsOf(work string) (names []string) {
 	return names
 }
 
-func (r *Report) html() []byte { return nil }
+// save writes relay.html and relay.json into dir, and returns the page's path.
+func (r *Report) save(dir string) (page string, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("the report's folder: %w", err)
+	}
+	text, err := r.json()
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "relay.json"), text, 0o644); err != nil {
+		return "", fmt.Errorf("the report: %w", err)
+	}
+	if text, err = r.html(); err != nil {
+		return "", err
+	}
+	page = filepath.Join(dir, "relay.html")
+	if err := os.WriteFile(page, text, 0o644); err != nil {
+		return "", fmt.Errorf("the report: %w", err)
+	}
+	return page, nil
+}

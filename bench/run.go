@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -218,22 +217,4 @@ func peerVersions(here []system) map[string]string {
 		}
 	}
 	return versions
-}
-
-func (r *Report) save(dir string) (page string, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("the report's folder: %w", err)
-	}
-	text, err := r.json()
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "relay.json"), text, 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	page = filepath.Join(dir, "relay.html")
-	if err := os.WriteFile(page, r.html(), 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	return page, nil
 }

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Measurement is one system at one work in one round, as measured.
@@ -29,7 +27,7 @@ type Measurement struct {
 	Samples []Sample           `json:"samples,omitempty"` // hold only
 	Error   string             `json:"error,omitempty"`   // nothing else counts then
 
-	Delays *hdrhistogram.Snapshot `json:"delays,omitempty"` // nanoseconds
+	Delays *delays `json:"delays_ns,omitempty"` // as HdrHistogram writes them, compressed
 }
 
 // Sample is a look at a system that holds many viewers.
@@ -144,7 +142,7 @@ func (s *stage) traffic(ctx context.Context) error {
 	if _, err := s.tellViewers(ctx, doStart); err != nil {
 		return err
 	}
-	if !sleep(ctx, s.work.warmUp) {
+	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
 		return context.Cause(ctx)
 	}
 	if _, err := s.tellViewers(ctx, doMark); err != nil {
@@ -217,16 +215,15 @@ func (s *stage) record(c fleetCounts) {
 	s.recordDelays(c.Delays)
 }
 
-func (s *stage) recordDelays(delays *hdrhistogram.Snapshot) {
-	h := hdrhistogram.Import(delays)
-	if h.TotalCount() == 0 {
+func (s *stage) recordDelays(d *delays) {
+	if d.TotalCount() == 0 {
 		return
 	}
-	s.result.Delays = delays
+	s.result.Delays = d
 	v := s.result.Values
-	v[keyP50] = float64(h.ValueAtQuantile(50)) / 1e3
-	v[keyP99] = float64(h.ValueAtQuantile(99)) / 1e3
-	v[keyMax] = float64(h.Max()) / 1e3
+	v[keyP50] = float64(d.ValueAtQuantile(50)) / 1e3
+	v[keyP99] = float64(d.ValueAtQuantile(99)) / 1e3
+	v[keyMax] = float64(d.Max()) / 1e3
 }
 
 func (m *Measurement) totalCPU() (seconds float64) {
@@ -239,7 +236,7 @@ func (m *Measurement) totalCPU() (seconds float64) {
 // idle measures what a viewer's stream takes in memory while nothing moves.
 func (s *stage) idle(ctx context.Context) error {
 	const settle = time.Second // what a process allocates at its start is not the viewers'
-	if !sleep(ctx, settle) {
+	if !sleep(ctx, min(settle, s.options.Duration)) {
 		return context.Cause(ctx)
 	}
 	before, err := memory(s.site.leaders())
@@ -297,7 +294,7 @@ func (s *stage) hold(ctx context.Context) error {
 	if _, err := s.tellViewers(ctx, doStart); err != nil {
 		return err
 	}
-	if !sleep(ctx, s.work.warmUp) {
+	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
 		return context.Cause(ctx)
 	}
 	if _, err := s.tellViewers(ctx, doMark); err != nil {

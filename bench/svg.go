@@ -6,8 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Pictures are inline SVG whose colours come from the page's style, so that
@@ -70,7 +68,7 @@ func percentiles(all []Measurement, work string, names []string) string {
 		height                   = 280.0
 		nines                    = 4.0 // to 99.99 %
 	)
-	merged := map[string]*hdrhistogram.Histogram{}
+	merged := map[string]*delays{}
 	low, high := math.Inf(1), 0.0
 	for _, m := range all {
 		if m.Work != work || m.Delays == nil || m.Error != "" {
@@ -79,7 +77,7 @@ func percentiles(all []Measurement, work string, names []string) string {
 		if merged[m.System] == nil {
 			merged[m.System] = newDelays()
 		}
-		merged[m.System].Merge(hdrhistogram.Import(m.Delays))
+		merged[m.System].Merge(m.Delays.Histogram)
 	}
 	for _, h := range merged {
 		low = min(low, float64(max(h.ValueAtQuantile(1), 1000)))
@@ -156,7 +154,7 @@ func overTime(label string, samples []Sample, value func(Sample) float64) string
 		fmt.Fprintf(&b, `<line class="grid" x1="%.0f" x2="%.0f" y1="%.1f" y2="%.1f"/><text class="axis" text-anchor="end" x="%.0f" y="%.1f">%s</text>`,
 			left, plotWidth-right, at, at, left-8, at+4, number(highest*share))
 	}
-	fmt.Fprintf(&b, `<polyline class="line c0" points="%s"/><text class="axis" x="%.0f" y="%.0f">%s</text><text class="axis" text-anchor="end" x="%.0f" y="%[3]f">%[6].0f s</text></svg>`,
+	fmt.Fprintf(&b, `<polyline class="line c0" points="%s"/><text class="axis" x="%.0f" y="%.0f">%s</text><text class="axis" text-anchor="end" x="%.0f" y="%[3]f">%.0[6]f s</text></svg>`,
 		strings.Join(points, " "), left, height-10, html.EscapeString(label), plotWidth-right, last)
 	return b.String()
 }

@@ -104,6 +104,10 @@ func (s *stage) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.site.servers = a.Addresses
+	const long = 2000
+	if s.system.ours && s.result.Viewers >= long {
+		s.say("        making %d sessions and tickets first", s.result.Viewers)
+	}
 	if err := s.system.start(ctx, s.site); err != nil {
 		return err
 	}

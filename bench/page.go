@@ -43,7 +43,7 @@ func (r *Report) html() ([]byte, error) {
 	err = page.Execute(&b, map[string]any{
 		"Report": r, "Works": r.pageWorks(), "Goals": template.HTML(goalBars(r.Verdicts)), "Verdicts": r.pageVerdicts(),
 		"Began": r.Began.Format("2006-01-02 15:04 MST"), "Took": (time.Duration(r.Took) * time.Second).String(),
-		"Peers": r.peers(), "Missing": strings.Join(r.Missing, " "), "Noise": r.noise(),
+		"Peers": r.peers(), "Missing": strings.Join(r.Missing, " "), "Noise": r.noise(), "Rounds": rounds(r.Rounds), "Otherwise": r.otherwise(),
 	})
 	return b.Bytes(), err
 }

@@ -20,6 +20,7 @@ type Report struct {
 	Rounds       int               `json:"rounds"`
 	Duration     float64           `json:"duration_s"`
 	Seed         uint64            `json:"seed"`
+	Viewers      int               `json:"viewers"` // that were asked for; 0: as many as each work has by itself
 	Peers        map[string]string `json:"peers"`   // program: version
 	Missing      []string          `json:"missing"` // packages
 	Verdicts     []Verdict         `json:"verdicts"`

@@ -81,7 +81,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	report := &Report{Began: r.began, Version: o.Version, Machine: machine(), Cores: runtime.NumCPU(), OpenFiles: files,
-		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Peers: peerVersions(here), Missing: missing}
+		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Viewers: o.Viewers, Peers: peerVersions(here), Missing: missing}
 	err = r.all(ctx, chosen, here, report)
 	if len(report.Measurements) == 0 {
 		return err

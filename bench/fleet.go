@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // fleetPlan is the viewers of one measurement.
@@ -26,13 +24,12 @@ type fleetCounts struct {
 	Bytes   int64 // of RFB, behind the hello
 	Updates int64
 	Inputs  int64 // since the start
-	Delays  *hdrhistogram.Snapshot
+	Delays  *delays
 }
 
 const (
-	slowestDelay = int64(time.Minute)
-	drainLimit   = 60 * time.Second // for what is under way when the traffic stops
-	leaveLimit   = 5 * time.Second
+	drainLimit = 60 * time.Second // for what is under way when the traffic stops
+	leaveLimit = 5 * time.Second
 )
 
 // fleet is all the viewers of one measurement.
@@ -50,15 +47,11 @@ type fleet struct {
 	leaving                       atomic.Bool
 
 	mu     sync.Mutex
-	delays *hdrhistogram.Histogram // nanoseconds
+	delays *delays
 }
 
 func newFleet(plan fleetPlan, fail func(error)) *fleet {
 	return &fleet{plan: plan, block: newBlock(plan.Seed), offer: tlsOffer(), fail: fail, delays: newDelays()}
-}
-
-func newDelays() *hdrhistogram.Histogram {
-	return hdrhistogram.New(int64(time.Microsecond), slowestDelay, 3)
 }
 
 // connect brings all viewers in and leaves them reading.
@@ -91,18 +84,18 @@ func ofViewer(i int, err error) error {
 func (f *fleet) watch(v *viewer) func(number, sent uint32, size int) {
 	return func(number, sent uint32, _ int) {
 		f.updates.Add(1)
-		var delay int64
+		var delay time.Duration
 		switch f.plan.Work {
 		case workEcho:
-			delay = int64(time.Since(v.born)) - v.sent[number%outstanding].Load()
+			delay = time.Since(v.born) - time.Duration(v.sent[number%outstanding].Load())
 			v.answered.Store(number + 1)
 		case workDesktop, workHold:
-			delay = int64(now()-sent) * 1000
+			delay = time.Duration(now()-sent) * time.Microsecond
 		default:
 			return
 		}
 		f.mu.Lock()
-		_ = f.delays.RecordValue(min(max(delay, 0), slowestDelay)) // in range
+		f.delays.add(delay)
 		f.mu.Unlock()
 	}
 }
@@ -204,7 +197,7 @@ func (f *fleet) mark() {
 func (f *fleet) counts() fleetCounts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fleetCounts{Bytes: f.bytes.Load(), Updates: f.updates.Load(), Inputs: f.inputs.Load(), Delays: f.delays.Export()}
+	return fleetCounts{Bytes: f.bytes.Load(), Updates: f.updates.Load(), Inputs: f.inputs.Load(), Delays: &delays{f.delays.Clone()}}
 }
 
 // stop ends the traffic, waits until every viewer has the last of its bytes,
@@ -253,7 +246,7 @@ func (f *fleet) storm(ctx context.Context) (time.Duration, error) {
 			return ofViewer(i, err)
 		}
 		f.mu.Lock()
-		_ = f.delays.RecordValue(min(int64(time.Since(came)), slowestDelay))
+		f.delays.add(time.Since(came))
 		f.mu.Unlock()
 		v.wire.take = func([]byte) error { return nil }
 		v.leave(leaveLimit)

@@ -42,32 +42,29 @@ func raiseFileLimit() (uint64, error) {
 // that Go runs on.
 const tick = 10 * time.Millisecond
 
-// groups finds the processes of each group.
-func groups(leaders []int) (map[int][]int, error) {
-	entries, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return nil, err
-	}
-	found := map[int][]int{}
+// members calls do for each process of the leaders' groups, with the fields of
+// its stat.
+func members(leaders []int, do func(leader int, dir string, stat []string) error) error {
+	ours := map[string]int{}
 	for _, leader := range leaders {
-		found[leader] = nil
+		ours[strconv.Itoa(leader)] = leader
 	}
-	for _, file := range entries {
-		fields := statFields(file)
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		fields := statFields(dir + "/stat")
 		if fields == nil {
 			continue // it has ended
 		}
-		group, err := strconv.Atoi(fields[2])
-		if _, ours := found[group]; err != nil || !ours {
-			continue
+		if leader, ok := ours[fields[2]]; ok {
+			if err := do(leader, dir, fields); err != nil {
+				return err
+			}
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil {
-			return nil, err
-		}
-		found[group] = append(found[group], pid)
 	}
-	return found, nil
+	return nil
 }
 
 // statFields is /proc/PID/stat behind the command's name: [0] is the state,
@@ -87,70 +84,46 @@ func statFields(file string) []string {
 // cpuTime is what the groups have used so far, each with the children that its
 // processes have waited for. The key is the leader.
 func cpuTime(leaders []int) (map[int]time.Duration, error) {
-	found, err := groups(leaders)
-	if err != nil {
-		return nil, err
-	}
 	used := map[int]time.Duration{}
-	for leader, members := range found {
-		for _, pid := range members {
-			fields := statFields(fmt.Sprintf("/proc/%d/stat", pid))
-			if fields == nil {
-				continue
+	err := members(leaders, func(leader int, dir string, stat []string) error {
+		for _, text := range stat[11:15] {
+			ticks, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return fmt.Errorf("%s/stat: %w", dir, err)
 			}
-			for _, text := range fields[11:15] {
-				ticks, err := strconv.ParseInt(text, 10, 64)
-				if err != nil {
-					return nil, fmt.Errorf("/proc/%d/stat: %w", pid, err)
-				}
-				used[leader] += time.Duration(ticks) * tick
-			}
+			used[leader] += time.Duration(ticks) * tick
 		}
-	}
-	return used, nil
+		return nil
+	})
+	return used, err
 }
 
 // memory is the proportional set size of all the groups' processes in bytes.
 func memory(leaders []int) (total int64, err error) {
-	found, err := groups(leaders)
-	if err != nil {
-		return 0, err
-	}
-	for _, members := range found {
-		for _, pid := range members {
-			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-			if err != nil {
-				continue // it has ended
-			}
-			_, rest, ok := strings.Cut(string(text), "\nPss:")
-			if !ok {
-				continue // it is ending: no memory is left
-			}
-			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("/proc/%d/smaps_rollup: %w", pid, err)
-			}
-			total += kib << 10
+	err = members(leaders, func(_ int, dir string, _ []string) error {
+		text, err := os.ReadFile(dir + "/smaps_rollup")
+		if err != nil {
+			return nil // it has ended
 		}
-	}
-	return total, nil
+		_, rest, ok := strings.Cut(string(text), "\nPss:")
+		if !ok {
+			return nil // it is ending: no memory is left
+		}
+		kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+		total += kib << 10
+		return err
+	})
+	return total, err
 }
 
 // openFiles is how many descriptors the groups' processes hold.
 func openFiles(leaders []int) (total int, err error) {
-	found, err := groups(leaders)
-	if err != nil {
-		return 0, err
-	}
-	for _, members := range found {
-		for _, pid := range members {
-			entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-			if err == nil {
-				total += len(entries)
-			}
-		}
-	}
-	return total, nil
+	err = members(leaders, func(_ int, dir string, _ []string) error {
+		entries, _ := os.ReadDir(dir + "/fd") // none when it has ended
+		total += len(entries)
+		return nil
+	})
+	return total, err
 }
 
 // machineBusy is the CPU time that all of the machine has used.

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Measurement is one system at one work in one round, as measured.
@@ -29,7 +27,7 @@ type Measurement struct {
 	Samples []Sample           `json:"samples,omitempty"` // hold only
 	Error   string             `json:"error,omitempty"`   // nothing else counts then
 
-	Delays *hdrhistogram.Snapshot `json:"delays,omitempty"` // nanoseconds
+	Delays *delays `json:"delays_ns,omitempty"` // as HdrHistogram writes them, compressed
 }
 
 // Sample is a look at a system that holds many viewers.
@@ -106,6 +104,10 @@ func (s *stage) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.site.servers = a.Addresses
+	const long = 2000
+	if s.system.ours && s.result.Viewers >= long {
+		s.say("        making %d sessions and tickets first", s.result.Viewers)
+	}
 	if err := s.system.start(ctx, s.site); err != nil {
 		return err
 	}
@@ -144,7 +146,7 @@ func (s *stage) traffic(ctx context.Context) error {
 	if _, err := s.tellViewers(ctx, doStart); err != nil {
 		return err
 	}
-	if !sleep(ctx, s.work.warmUp) {
+	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
 		return context.Cause(ctx)
 	}
 	if _, err := s.tellViewers(ctx, doMark); err != nil {
@@ -157,11 +159,11 @@ func (s *stage) traffic(ctx context.Context) error {
 	if err := s.wait(ctx, s.options.Duration); err != nil {
 		return err
 	}
-	if err := clock.stop(); err != nil {
-		return err
-	}
 	counts, err := s.tellViewers(ctx, doCount)
 	if err != nil {
+		return err
+	}
+	if err := clock.stop(); err != nil {
 		return err
 	}
 	s.record(counts)
@@ -217,16 +219,15 @@ func (s *stage) record(c fleetCounts) {
 	s.recordDelays(c.Delays)
 }
 
-func (s *stage) recordDelays(delays *hdrhistogram.Snapshot) {
-	h := hdrhistogram.Import(delays)
-	if h.TotalCount() == 0 {
+func (s *stage) recordDelays(d *delays) {
+	if d.TotalCount() == 0 {
 		return
 	}
-	s.result.Delays = delays
+	s.result.Delays = d
 	v := s.result.Values
-	v[keyP50] = float64(h.ValueAtQuantile(50)) / 1e3
-	v[keyP99] = float64(h.ValueAtQuantile(99)) / 1e3
-	v[keyMax] = float64(h.Max()) / 1e3
+	v[keyP50] = float64(d.ValueAtQuantile(50)) / 1e3
+	v[keyP99] = float64(d.ValueAtQuantile(99)) / 1e3
+	v[keyMax] = float64(d.Max()) / 1e3
 }
 
 func (m *Measurement) totalCPU() (seconds float64) {
@@ -239,7 +240,7 @@ func (m *Measurement) totalCPU() (seconds float64) {
 // idle measures what a viewer's stream takes in memory while nothing moves.
 func (s *stage) idle(ctx context.Context) error {
 	const settle = time.Second // what a process allocates at its start is not the viewers'
-	if !sleep(ctx, settle) {
+	if !sleep(ctx, min(settle, s.options.Duration)) {
 		return context.Cause(ctx)
 	}
 	before, err := memory(s.site.leaders())
@@ -297,7 +298,7 @@ func (s *stage) hold(ctx context.Context) error {
 	if _, err := s.tellViewers(ctx, doStart); err != nil {
 		return err
 	}
-	if !sleep(ctx, s.work.warmUp) {
+	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
 		return context.Cause(ctx)
 	}
 	if _, err := s.tellViewers(ctx, doMark); err != nil {
@@ -326,8 +327,9 @@ func (s *stage) hold(ctx context.Context) error {
 	}
 	s.record(counts)
 	first, last, v := s.result.Samples[0], s.result.Samples[looks], s.result.Values
-	v[keyTotalMiB] = float64(last.PSS) / (1 << 20)
-	v[keyGrowth] = float64(last.PSS-first.PSS) / (1 << 20)
+	for key, sample := range map[string]Sample{keyStartMiB: first, keyMiddleMiB: s.result.Samples[looks/2], keyEndMiB: last} {
+		v[key] = float64(sample.PSS) / (1 << 20)
+	}
 	v[keyFiles] = float64(last.Files - first.Files)
 	v[keyRoutines] = float64(last.Goroutines - first.Goroutines)
 	return s.finish(ctx)
@@ -349,11 +351,13 @@ func (s *stage) look(ctx context.Context, at time.Duration, bytes int64) error {
 		}
 	}
 	s.result.Samples = append(s.result.Samples, sample)
-	s.say("%3.0f s: %d viewers, %.1f MiB, %d files, %d goroutines, %.2f GB checked", sample.At, s.result.Viewers, float64(pss)/(1<<20), files, sample.Goroutines, float64(bytes)/1e9)
+	s.say("        %3.0f s: %d viewers, %.1f MiB, %d files, %d goroutines, %.2f GB checked", sample.At, s.result.Viewers, float64(pss)/(1<<20), files, sample.Goroutines, float64(bytes)/1e9)
 	return nil
 }
 
-// clock measures CPU between its start and its stop.
+// clock measures CPU between its start and its stop. Viewers are told to mark
+// before the one and to count before the other, so that on a machine that is so
+// busy that looking takes long, both windows are still as long and the same.
 type clock struct {
 	stage        *stage
 	began        time.Time
@@ -362,19 +366,24 @@ type clock struct {
 }
 
 func (s *stage) startClock() (*clock, error) {
-	c := &clock{stage: s}
+	c := &clock{stage: s, began: time.Now(), machine: machineBusy()}
 	var err error
 	c.system, c.load, err = s.cpu()
-	c.began, c.machine = time.Now(), machineBusy()
 	return c, err
 }
 
 func (s *stage) cpu() (system, load map[int]time.Duration, err error) {
-	if system, err = cpuTime(s.site.leaders()); err != nil {
+	generator := []int{s.viewers.process.pid(), s.servers.process.pid()}
+	used, err := cpuTime(append(s.site.leaders(), generator...))
+	if err != nil {
 		return nil, nil, err
 	}
-	load, err = cpuTime([]int{s.viewers.process.pid(), s.servers.process.pid()})
-	return system, load, err
+	load = map[int]time.Duration{}
+	for _, pid := range generator {
+		load[pid] = used[pid]
+		delete(used, pid)
+	}
+	return used, load, nil
 }
 
 func (c *clock) stop() error {

@@ -12,10 +12,14 @@ import (
 // The configs of the peers: what a careful operator writes, with a worker for
 // each of two cores and no access log.
 
-func haproxyConfig(listen, backend, pem string) string {
+func haproxyConfig(listen string, backends []string, pem string) string {
 	bind := listen
 	if pem != "" {
 		bind += " ssl crt " + pem + " alpn http/1.1 curves X25519"
+	}
+	var servers strings.Builder
+	for i, b := range backends {
+		fmt.Fprintf(&servers, "  server desktop-%d %s\n", i, b)
 	}
 	return `global
   nbthread 2
@@ -32,11 +36,11 @@ frontend viewers
   bind ` + bind + `
   default_backend desktops
 backend desktops
-  server one ` + backend + `
-`
+  balance roundrobin
+` + servers.String()
 }
 
-func nginxConfig(dir, listen, backend, cert, key string) string {
+func nginxConfig(dir, listen string, backends []string, cert, key string) string {
 	var b strings.Builder
 	if os.Getuid() == 0 {
 		if me, err := user.Current(); err == nil {
@@ -56,8 +60,9 @@ http {
   fastcgi_temp_path %[1]s/nginx-fastcgi;
   uwsgi_temp_path %[1]s/nginx-uwsgi;
   scgi_temp_path %[1]s/nginx-scgi;
+  upstream desktops { server %[2]s; }
   server {
-`, dir)
+`, dir, strings.Join(backends, "; server "))
 	if cert != "" {
 		fmt.Fprintf(&b, `    listen %s ssl backlog=4096;
     ssl_certificate %s;
@@ -69,8 +74,8 @@ http {
 	} else {
 		fmt.Fprintf(&b, "    listen %s backlog=4096;\n", listen)
 	}
-	fmt.Fprintf(&b, `    location / {
-      proxy_pass http://%s;
+	b.WriteString(`    location / {
+      proxy_pass http://desktops;
       proxy_http_version 1.1;
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection upgrade;
@@ -81,11 +86,11 @@ http {
     }
   }
 }
-`, backend)
+`)
 	return b.String()
 }
 
-func startHAProxy(ctx context.Context, s *site, secure bool, backend string) error {
+func startHAProxy(ctx context.Context, s *site, secure bool, backends []string) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
@@ -94,7 +99,7 @@ func startHAProxy(ctx context.Context, s *site, secure bool, backend string) err
 	if secure {
 		pem = s.bothFile
 	}
-	config, err := s.file("haproxy.cfg", haproxyConfig(address, backend, pem))
+	config, err := s.file("haproxy.cfg", haproxyConfig(address, backends, pem))
 	if err != nil {
 		return err
 	}
@@ -106,7 +111,7 @@ func startHAProxy(ctx context.Context, s *site, secure bool, backend string) err
 	return listening(ctx, p, address)
 }
 
-func startNginx(ctx context.Context, s *site, secure bool, backend string) error {
+func startNginx(ctx context.Context, s *site, secure bool, backends []string) error {
 	address, err := freeAddress()
 	if err != nil {
 		return err
@@ -115,7 +120,7 @@ func startNginx(ctx context.Context, s *site, secure bool, backend string) error
 	if secure {
 		cert, key = s.certFile, s.keyFile
 	}
-	config, err := s.file("nginx.conf", nginxConfig(s.dir, address, backend, cert, key))
+	config, err := s.file("nginx.conf", nginxConfig(s.dir, address, backends, cert, key))
 	if err != nil {
 		return err
 	}
@@ -127,17 +132,29 @@ func startNginx(ctx context.Context, s *site, secure bool, backend string) error
 	return listening(ctx, p, address)
 }
 
-func startWebsockify(ctx context.Context, s *site, backend string) error {
-	address, err := freeAddress()
-	if err != nil {
-		return err
+// websockifyViewers is how many viewers one websockify serves with room to
+// spare: it keeps two descriptors for each and waits with select(2), which ends
+// at 1,024, so the 507th viewer is dropped.
+const websockifyViewers = 400
+
+// startWebsockify starts as many as the viewers need, and returns where they
+// listen.
+func startWebsockify(ctx context.Context, s *site, backend string) (addresses []string, err error) {
+	for n := 0; n < s.viewers; n += websockifyViewers {
+		address, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		p, err := s.run("websockify", findProgram("websockify"), address, backend)
+		if err != nil {
+			return nil, err
+		}
+		if err := listening(ctx, p, address); err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, address)
 	}
-	p, err := s.run("websockify", findProgram("websockify"), address, backend)
-	if err != nil {
-		return err
-	}
-	s.door = door{Address: address}
-	return listening(ctx, p, address)
+	return addresses, nil
 }
 
 // findProgram is where a program is installed, also in the folders that only

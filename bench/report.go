@@ -2,6 +2,9 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -17,6 +20,7 @@ type Report struct {
 	Rounds       int               `json:"rounds"`
 	Duration     float64           `json:"duration_s"`
 	Seed         uint64            `json:"seed"`
+	Viewers      int               `json:"viewers"` // that were asked for; 0: as many as each work has by itself
 	Peers        map[string]string `json:"peers"`   // program: version
 	Missing      []string          `json:"missing"` // packages
 	Verdicts     []Verdict         `json:"verdicts"`
@@ -38,4 +42,24 @@ func (r *Report) systemsOf(work string) (names []string) {
 	return names
 }
 
-func (r *Report) html() []byte { return nil }
+// save writes relay.html and relay.json into dir, and returns the page's path.
+func (r *Report) save(dir string) (page string, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("the report's folder: %w", err)
+	}
+	text, err := r.json()
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "relay.json"), text, 0o644); err != nil {
+		return "", fmt.Errorf("the report: %w", err)
+	}
+	if text, err = r.html(); err != nil {
+		return "", err
+	}
+	page = filepath.Join(dir, "relay.html")
+	if err := os.WriteFile(page, text, 0o644); err != nil {
+		return "", fmt.Errorf("the report: %w", err)
+	}
+	return page, nil
+}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -82,7 +81,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	report := &Report{Began: r.began, Version: o.Version, Machine: machine(), Cores: runtime.NumCPU(), OpenFiles: files,
-		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Peers: peerVersions(here), Missing: missing}
+		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Viewers: o.Viewers, Peers: peerVersions(here), Missing: missing}
 	err = r.all(ctx, chosen, here, report)
 	if len(report.Measurements) == 0 {
 		return err
@@ -218,22 +217,4 @@ func peerVersions(here []system) map[string]string {
 		}
 	}
 	return versions
-}
-
-func (r *Report) save(dir string) (page string, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("the report's folder: %w", err)
-	}
-	text, err := r.json()
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "relay.json"), text, 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	page = filepath.Join(dir, "relay.html")
-	if err := os.WriteFile(page, r.html(), 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	return page, nil
 }

@@ -31,17 +31,18 @@ func systems() []system {
 	ours := func(name string, secure, agent bool) system {
 		return system{name: name, secure: secure, ours: true, start: func(ctx context.Context, s *site) error { return startEdge(ctx, s, secure, agent) }}
 	}
-	passing := func(name, program string, secure bool, start func(context.Context, *site, bool, string) error) system {
+	passing := func(name, program string, secure bool, start func(context.Context, *site, bool, []string) error) system {
 		return system{name: name, secure: secure, programs: []string{program}, webSocket: true, start: func(ctx context.Context, s *site) error {
-			return start(ctx, s, secure, s.servers[0])
+			return start(ctx, s, secure, s.servers[:1])
 		}}
 	}
-	chained := func(name, program string, start func(context.Context, *site, bool, string) error) system {
+	chained := func(name, program string, start func(context.Context, *site, bool, []string) error) system {
 		return system{name: name, secure: true, programs: []string{program, "websockify"}, start: func(ctx context.Context, s *site) error {
-			if err := startWebsockify(ctx, s, s.servers[0]); err != nil {
+			backends, err := startWebsockify(ctx, s, s.servers[0])
+			if err != nil {
 				return err
 			}
-			return start(ctx, s, true, s.door.Address)
+			return start(ctx, s, true, backends)
 		}}
 	}
 	return []system{
@@ -53,7 +54,15 @@ func systems() []system {
 		passing(nginx, "nginx", true, startNginx),
 		passing(nginxPlain, "nginx", false, startNginx),
 		{name: websockify, programs: []string{"websockify"}, start: func(ctx context.Context, s *site) error {
-			return startWebsockify(ctx, s, s.servers[0])
+			if s.viewers > websockifyViewers {
+				return fmt.Errorf("one websockify serves no %d viewers: it waits with select(2), which knows no descriptor beyond 1023; choose at most %d, or haproxy+websockify", s.viewers, websockifyViewers)
+			}
+			addresses, err := startWebsockify(ctx, s, s.servers[0])
+			if err != nil {
+				return err
+			}
+			s.door = door{Address: addresses[0]}
+			return nil
 		}},
 		chained(haproxyWebsockify, "haproxy", startHAProxy),
 		chained(nginxWebsockify, "nginx", startNginx),

@@ -64,13 +64,28 @@ func writeTable(out io.Writer, r *Report) {
 			}
 		}
 	}
-	fmt.Fprintf(out, "\nours/peer, median of %d rounds (lowest-highest)\n", r.Rounds)
+	fmt.Fprintf(out, "\nours/peer, median of %s (lowest-highest)%s\n", rounds(r.Rounds), r.otherwise())
 	table := tabwriter.NewWriter(out, 2, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "  work\tours\tagainst\tratio\tgoal\t")
 	for _, v := range r.Verdicts {
 		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\t%s\n", v.Goal, v.Ours, v.Peer, v.Ratio, v.goal(), v.word())
 	}
 	_ = table.Flush()
+}
+
+func rounds(n int) string {
+	if n == 1 {
+		return "1 round"
+	}
+	return fmt.Sprintf("%d rounds", n)
+}
+
+// otherwise tells what makes a run another one than the goals mean.
+func (r *Report) otherwise() string {
+	if r.Viewers == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", with %d viewers at every work", r.Viewers)
 }
 
 func (v Verdict) goal() string {

@@ -37,10 +37,11 @@ const (
 	keyAccepted  = "accepted_per_s"
 	keyPerCPU    = "accepted_per_cpu_s"
 	keyUpdates   = "updates_per_s"
-	keyGrowth    = "pss_growth_mib"
+	keyStartMiB  = "pss_start_mib"
+	keyMiddleMiB = "pss_middle_mib"
 	keyFiles     = "fd_growth"
 	keyRoutines  = "goroutine_growth"
-	keyTotalMiB  = "pss_mib"
+	keyEndMiB    = "pss_end_mib"
 	stormPerSec  = 400 // viewers of a storm for each second of duration
 	defaultStorm = 32  // viewers of a storm that come at once
 )
@@ -88,7 +89,10 @@ func works() []work {
 			viewers: 8000, warmUp: 5 * time.Second,
 			systems: []string{edge},
 			rates:   rates{1_000, 4_000},
-			metrics: []metric{cores, {key: keyTotalMiB, label: "memory", unit: "MiB"}, {key: keyGrowth, label: "growth", unit: "MiB"}, {key: keyFiles, label: "growth", unit: "files"}, {key: keyRoutines, label: "growth", unit: "goroutines"}, p50, p99},
+			metrics: []metric{
+				cores, {key: keyStartMiB, label: "memory at the start", unit: "MiB"}, {key: keyMiddleMiB, label: "in the middle", unit: "MiB"},
+				{key: keyEndMiB, label: "at the end", unit: "MiB"}, {key: keyFiles, label: "growth", unit: "files"}, {key: keyRoutines, label: "growth", unit: "goroutines"}, p50, p99,
+			},
 		},
 	}
 }

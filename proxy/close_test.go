@@ -113,6 +113,7 @@ func TestWhatAnswersIsCheckedBeforeTheViewerSeesIt(t *testing.T) {
 				t.Fatalf("frame %x %q, not %s", op, b, test.reason)
 			}
 			v.leave(b[:2])
+			v.Close()
 			e.wantEnd(test.reason, phaseHandshake)
 		})
 	}

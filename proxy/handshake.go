@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/sha1"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -19,9 +20,10 @@ type handshake struct {
 	ticket string // empty: none came
 }
 
-// parseHandshake reads the request of ctx. The ticket is the second value of
-// Sec-WebSocket-Protocol, or the query's token where the client can't choose
-// its subprotocols.
+// parseHandshake reads the request of ctx. The ticket is the query's token, or
+// without one what follows subprotocol where that is the first value of
+// Sec-WebSocket-Protocol. A client that gives a token may offer further
+// subprotocols, in any order.
 func parseHandshake(ctx *fasthttp.RequestCtx) (handshake, *Refusal) {
 	header := &ctx.Request.Header
 	bad := func(reason Reason, detail string) (handshake, *Refusal) {
@@ -46,11 +48,10 @@ func parseHandshake(ctx *fasthttp.RequestCtx) (handshake, *Refusal) {
 		return bad(BadHandshake, "A WebSocket handshake has no body.")
 	}
 	h := handshake{key: key[0], ticket: string(ctx.QueryArgs().Peek("token"))}
-	if offered := tokens(headerValues(header, "Sec-WebSocket-Protocol")); len(offered) > 0 {
-		h.binary = offered[0] == subprotocol
-		if h.binary && len(offered) > 1 {
-			h.ticket = offered[1]
-		}
+	offered := tokens(headerValues(header, "Sec-WebSocket-Protocol"))
+	h.binary = slices.Contains(offered, subprotocol)
+	if h.ticket == "" && len(offered) > 1 && offered[0] == subprotocol {
+		h.ticket = offered[1]
 	}
 	return h, nil
 }

@@ -41,6 +41,7 @@ func (s *stream) end(why *Refusal) {
 		if s.input.left != 0 {
 			code = s.input.left // the answer to a close frame has its code (RFC 6455 section 5.5.1)
 		}
+		s.payPong() // a ping that came before a close frame has its answer before it, too
 		_ = s.viewer.Write(closeFrame(code, closeText(why))) // a failure is found by leave
 	}
 	if !s.input.settled {
@@ -63,8 +64,8 @@ func (s *stream) leave() {
 	if !s.viewer.Pending() {
 		if s.input.settled {
 			s.viewer.Close()
-		} else if s.input.fault {
-			s.viewer.CloseWrite() // it may not understand the close frame; its end of stream is awaited instead
+		} else if s.input.over {
+			s.viewer.CloseWrite() // its end of stream is the only word that is still awaited
 		}
 	}
 	if s.server != nil && s.output.ended && !s.server.Pending() {

@@ -15,7 +15,7 @@ type input struct {
 	held     []byte // what came behind the viewer's greeting before the server's
 	deaf     bool   // the server takes no more
 	settled  bool   // the viewer has said or shown that nothing more comes
-	fault    bool   // its frames can't be understood any more
+	over     bool   // its last frame has come: a close frame, or one that breaks the rules
 	left     uint16 // the code that its close frame has; 0: none
 }
 
@@ -216,7 +216,7 @@ func (side *viewerSide) Readable() {
 	case err == reactor.ErrWait:
 	case err != nil:
 		s.viewerEnds(err)
-	case s.input.fault:
+	case s.input.over:
 		s.discardViewer(n)
 	default:
 		s.passInput(buf[:n])
@@ -243,10 +243,7 @@ func (side *viewerSide) Flushed() {
 		s.leave()
 		return
 	}
-	if s.output.owesPong {
-		s.output.owesPong = false
-		s.writeControl(opPong, s.output.pong)
-	}
+	s.payPong()
 	s.resumeServer()
 }
 
@@ -279,10 +276,10 @@ func (s *stream) viewerBreaks(fault error) {
 	var frame *frameError
 	switch {
 	case fault == errViewerClosed:
-		s.input.settled = true
+		s.input.over = true
 		s.end(&Refusal{Reason: ViewerLeft})
 	case errors.As(fault, &frame):
-		s.input.fault = true
+		s.input.over = true
 		s.end(&Refusal{Reason: frame.reason, Cause: fault})
 	}
 	s.leave()
@@ -317,6 +314,13 @@ func (s *stream) answerPing(payload []byte) {
 		s.output.pong, s.output.owesPong = append(s.output.pong[:0], payload...), true
 	default:
 		s.writeControl(opPong, payload)
+	}
+}
+
+func (s *stream) payPong() {
+	if s.output.owesPong {
+		s.output.owesPong = false
+		s.writeControl(opPong, s.output.pong)
 	}
 }
 

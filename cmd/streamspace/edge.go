@@ -203,7 +203,7 @@ func (e *edge) listen(context.Context) error {
 		if err != nil {
 			return nil, listenError(e.config.called(key), address, err)
 		}
-		return l, nil
+		return &patientListener{Listener: l, log: e.log.Named("accept")}, nil
 	}
 	l := e.config.Listen
 	var err error

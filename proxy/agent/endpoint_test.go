@@ -130,7 +130,7 @@ func TestAgentKeepsThePasswordOfAnEndpoint(t *testing.T) {
 
 func TestPasswordFilesThatHoldNone(t *testing.T) {
 	folder := t.TempDir()
-	files := map[string]string{"empty": "", "newlines": "\r\n\n", "long": strings.Repeat("x", maxPasswordFile+1)}
+	files := map[string]string{"empty": "", "newlines": "\r\n\n", "long": strings.Repeat("x", 4097)}
 	for name, text := range files {
 		writePassword(t, filepath.Join(folder, name), text)
 	}

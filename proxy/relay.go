@@ -99,6 +99,10 @@ func (s *stream) moveOutput() {
 
 // takeOutput takes n bytes of the server, at buf[headerRoom:].
 func (s *stream) takeOutput(buf []byte, n int) {
+	if s.reception != nil {
+		s.end(&Refusal{Reason: NotVNC, Cause: errors.New("it spoke before its client, which has logged in, had said anything more")})
+		return
+	}
 	if !s.output.greeting.complete() {
 		rest := s.takeServerGreeting(buf[headerRoom : headerRoom+n])
 		if n = copy(buf[headerRoom:], rest); n == 0 || s.ending != nil {
@@ -328,6 +332,16 @@ func (s *stream) writeControl(op opcode, payload []byte) {
 func (s *stream) forward(b []byte) {
 	if !s.input.greeting.complete() {
 		b = s.takeViewerGreeting(b)
+	}
+	if len(b) > 0 && s.ending == nil {
+		s.tellServer(b)
+	}
+}
+
+// tellServer passes on what of b is the server's and what of that may pass.
+func (s *stream) tellServer(b []byte) {
+	if s.reception != nil {
+		b = s.receive(b)
 	}
 	if len(b) > 0 && s.ending == nil {
 		s.writeToServer(s.restrict(b))

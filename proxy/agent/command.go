@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -219,9 +220,18 @@ func (a *Agent) Open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, error
 	}
 	conn, err := s.desktop.dial(ctx)
 	if err != nil {
-		return nil, tunnel.Errorf(tunnel.CodeVNCRefused, "the desktop's VNC server takes no connection: %v", err)
+		return nil, tunnel.Errorf(dialCode(err), "the desktop's VNC server takes no connection: %v", err)
 	}
 	return conn, nil
+}
+
+// dialCode tells a refused password from other failures.
+func dialCode(err error) tunnel.Code {
+	var refused *rfb.RefusedError
+	if errors.As(err, &refused) && refused.Security == rfb.SecurityVNCAuth {
+		return tunnel.CodeVNCPassword
+	}
+	return tunnel.CodeVNCRefused
 }
 
 // Greet is what a viewer hears of the agent itself, once Open has connected it:

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 )
@@ -69,7 +73,7 @@ func TestDirectLogsInWhereItHasThePassword(t *testing.T) {
 	_, port, _ := net.SplitHostPort(locked.addr)
 	file := writePassword(t, secret+"\n")
 	for _, place := range []string{locked.addr, "127.0.0.0/8:" + port, "127.0.0.1/32:1-65535"} {
-		conn, err := mustDirect(t, Password{place, file}).Dial(deadline(t), locked.addr)
+		conn, err := mustDirect(t, Password{Endpoint: place, File: file}).Dial(deadline(t), locked.addr)
 		if err != nil {
 			t.Fatalf("%s: %v", place, err)
 		}
@@ -86,7 +90,7 @@ func TestDirectLogsInWhereItHasThePassword(t *testing.T) {
 		conn.Close()
 	}
 	for _, place := range []string{"127.0.0.1:1", "127.0.0.2/32:1-65535", "localhost:" + port, "127.0.0.0/8:1"} {
-		conn, err := mustDirect(t, Password{place, file}).Dial(deadline(t), locked.addr)
+		conn, err := mustDirect(t, Password{Endpoint: place, File: file}).Dial(deadline(t), locked.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +109,7 @@ func TestPasswordsOfNames(t *testing.T) {
 	for place, logsIn := range map[string]bool{
 		"LOCALHOST:" + port: true, "127.0.0.1/32:" + port: true, "127.0.0.1:" + port: true, "vm.example.org:" + port: false, "10.0.0.0/8:" + port: false,
 	} {
-		conn, err := mustDirect(t, Password{place, file}).Dial(deadline(t), "localhost:"+port)
+		conn, err := mustDirect(t, Password{Endpoint: place, File: file}).Dial(deadline(t), "localhost:"+port)
 		if err != nil {
 			t.Fatalf("%s: %v", place, err)
 		}
@@ -135,7 +139,7 @@ func TestServersThatCannotBeLoggedInTo(t *testing.T) {
 			_, _ = c.Write(rfb.AppendReason([]byte{0}, "too many failures"))
 		}), good, VNCRefused, "too many failures"},
 	} {
-		d := mustDirect(t, Password{c.server.addr, c.file})
+		d := mustDirect(t, Password{Endpoint: c.server.addr, File: c.file})
 		if name == "file gone" {
 			if err := os.Remove(gone); err != nil {
 				t.Fatal(err)
@@ -160,7 +164,7 @@ func TestSilentServerCostsADialsTimeOnly(t *testing.T) {
 		cancel()
 		_, _ = io.Copy(io.Discard, c)
 	})
-	d := mustDirect(t, Password{silent.addr, writePassword(t, secret)})
+	d := mustDirect(t, Password{Endpoint: silent.addr, File: writePassword(t, secret)})
 	var refusal *Refusal
 	if _, err := d.Dial(ctx, silent.addr); !errors.As(err, &refusal) || refusal.Reason != VNCSilent {
 		t.Errorf("%v", err)
@@ -170,7 +174,7 @@ func TestSilentServerCostsADialsTimeOnly(t *testing.T) {
 // What the edge has no words for is between the viewer and its server.
 func TestOtherSecurityIsLeftToTheViewer(t *testing.T) {
 	server := startLocked(t, rfb.SecurityTLS, rfb.SecurityVeNCrypt)
-	d := mustDirect(t, Password{server.addr, writePassword(t, secret)})
+	d := mustDirect(t, Password{Endpoint: server.addr, File: writePassword(t, secret)})
 	conn, err := d.Dial(deadline(t), server.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -187,9 +191,9 @@ func TestDirectConfigFaults(t *testing.T) {
 	faults := DirectConfig{
 		Allow: []string{"10.0.0.0/8:5900-5999", "10.0.0.0:5900"},
 		Passwords: []Password{
-			{"10.0.0.5:5900", good}, {"10.0.0.0/8:5900", good}, {"vm7.example.org:5900", good},
-			{"10.0.0.5", good}, {"10.0.0.5:6000", good}, {"10.0.0.5/8:5900", good}, {"", good}, {"vm7.example.org:80", good},
-			{"10.0.0.5:5900", good + "-not"}, {"10.0.0.5:5900", writePassword(t, "\n")}, {"10.0.0.5:5900", ""}, {"10.0.0.5:5900", "password"},
+			{Endpoint: "10.0.0.5:5900", File: good}, {Endpoint: "10.0.0.0/8:5900", File: good}, {Endpoint: "vm7.example.org:5900", File: good},
+			{Endpoint: "10.0.0.5", File: good}, {Endpoint: "10.0.0.5:6000", File: good}, {Endpoint: "10.0.0.5/8:5900", File: good}, {Endpoint: "", File: good}, {Endpoint: "vm7.example.org:80", File: good},
+			{Endpoint: "10.0.0.5:5900", File: good + "-not"}, {Endpoint: "10.0.0.5:5900", File: writePassword(t, "\n")}, {Endpoint: "10.0.0.5:5900", File: ""}, {Endpoint: "10.0.0.5:5900", File: "password"},
 		},
 	}.Validate()
 	want := []string{
@@ -211,7 +215,7 @@ func TestDirectConfigFaults(t *testing.T) {
 // The whole way: a viewer that knows no password and is kept to looking.
 func TestViewerOfALockedServerNeedsNoPassword(t *testing.T) {
 	server := startLocked(t, rfb.SecurityVNCAuth)
-	d := mustDirect(t, Password{server.addr, writePassword(t, secret)})
+	d := mustDirect(t, Password{Endpoint: server.addr, File: writePassword(t, secret)})
 	e := startEdge(t, Options{
 		Dial: func(ctx context.Context, _ Grant, _ string) (net.Conn, error) { return d.Dial(ctx, server.addr) },
 		Authorize: func(context.Context, string) (Grant, error) {
@@ -227,5 +231,79 @@ func TestViewerOfALockedServerNeedsNoPassword(t *testing.T) {
 	answer := make([]byte, 4+1+len(anUpdate))
 	if _, err := io.ReadFull(conn, answer); err != nil || binary.BigEndian.Uint32(answer) != 0 || string(answer[4:]) != "\x01"+anUpdate {
 		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+// startWebSocketVNC is a VNC server behind a WebSocket that wants kasm and secret.
+func startWebSocketVNC(t *testing.T) (address string) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch user, password, given := r.BasicAuth(); {
+		case r.URL.Path != "/websockify":
+			w.WriteHeader(http.StatusNotFound)
+			return
+		case !given || user != "kasm" || password != secret:
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		conn := websocket.NetConn(r.Context(), c, websocket.MessageBinary)
+		if greetAsServer(conn) == nil {
+			echo(conn)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+func TestDirectWebSocket(t *testing.T) {
+	at := startWebSocketVNC(t)
+	good := Password{Endpoint: at, User: "kasm", File: writePassword(t, secret)}
+	d := mustDirect(t, Password{Endpoint: at, File: writePassword(t, wrong)}, good) // the first is for a VNC server
+	e := startEdge(t, Options{Dial: func(ctx context.Context, _ Grant, _ string) (net.Conn, error) {
+		return d.Dial(ctx, "ws://"+at+"/websockify")
+	}}, "")
+	conn, _ := e.viewStream()
+	if _, err := io.WriteString(conn, "typed"); err != nil {
+		t.Fatal(err)
+	}
+	back := make([]byte, 5)
+	if _, err := io.ReadFull(conn, back); err != nil || string(back) != "typed" {
+		t.Errorf("%q, %v", back, err)
+	}
+	conn.Close()
+	e.ends(1)
+
+	for name, c := range map[string]struct {
+		endpoint string
+		password Password
+		want     Reason
+		words    string
+	}{
+		"wrong password": {"ws://" + at + "/websockify", Password{Endpoint: at, User: "kasm", File: writePassword(t, wrong)}, VNCPassword, "HTTP status 401"},
+		"none":           {"ws://" + at + "/websockify", Password{Endpoint: at, File: good.File}, VNCPassword, "HTTP status 401"},
+		"wrong path":     {"ws://" + at, good, NotVNC, "HTTP status 404"},
+		"no TLS":         {"wss://" + at, good, NotVNC, "TLS"},
+		"outside":        {"ws://192.0.2.1:80/", good, EndpointDenied, "outside direct.allow"},
+		"malformed":      {"ws://me:" + wrong + "@" + at, good, EndpointDenied, "has a user in it"},
+		"no server":      {"ws://127.0.0.1:1/", good, VNCRefused, "refused"},
+		"VNC":            {"ws://" + startLocked(t, rfb.SecurityNone).addr, good, NotVNC, "does not answer as a WebSocket server"},
+	} {
+		d := mustDirect(t, c.password)
+		if err := d.Check(c.endpoint); (err != nil) != (c.want == EndpointDenied) {
+			t.Errorf("%s: checked: %v", name, err)
+		}
+		_, err := d.Dial(deadline(t), c.endpoint)
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || refusal.Reason != c.want || !strings.Contains(err.Error(), c.words) || strings.Contains(err.Error(), wrong) {
+			t.Errorf("%s: %v, want %s with %q", name, err, c.want, c.words)
+		}
+	}
+	faults := DirectConfig{CAFile: "/does/not/exist", Passwords: []Password{{Endpoint: "127.0.0.1/32:1", User: "a:b", File: good.File}}}.Validate()
+	if len(faults) != 2 || faults[0].Key != "passwords[0].user" || faults[1].Key != "ca_file" {
+		t.Errorf("%+v", faults)
 	}
 }

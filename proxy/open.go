@@ -75,8 +75,12 @@ func (s *stream) opened(conn net.Conn, err error) {
 	s.within(s.p.times.serverGreeting, func() {
 		s.end(s.notVNC(&Refusal{Reason: VNCSilent, Cause: errors.New("no greeting in time")}))
 	})
+	server, described := conn.(*Server)
+	if described && server.WebSocket {
+		s.framed = new(framed)
+	}
 	s.server = s.loop.Add(bare(conn), (*serverSide)(s))
-	if server, ok := conn.(*Server); ok && server.Welcome {
+	if described && server.Welcome {
 		s.reception = new(rfb.Reception)
 		s.takeServerGreeting(s.reception.Greeting())
 	}

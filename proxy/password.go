@@ -17,7 +17,10 @@ type Password struct {
 	// Endpoint is one server as sessions name it, "10.0.0.5:5900" or
 	// "vm7.example.org:5900", or a network with ports, as ParseAllow takes it.
 	Endpoint string
-	File     string // see rfb.ReadPassword; read at each use
+	// User makes it a password of HTTP's basic authentication, for endpoints that
+	// are WebSockets. Empty: a VNC password, for all others.
+	User string
+	File string // see rfb.ReadPassword; read at each use
 }
 
 // passwordRule is a Password of which the endpoint is understood: network, or
@@ -26,13 +29,14 @@ type passwordRule struct {
 	network *allowRule
 	host    string
 	port    uint16
+	user    string
 	file    string
 }
 
 func parsePasswordRule(p Password, allow *Allow) (passwordRule, error) {
 	if strings.Contains(p.Endpoint, "/") {
 		network, err := parseAllowRule(p.Endpoint)
-		return passwordRule{network: &network, file: p.File}, err
+		return passwordRule{network: &network, user: p.User, file: p.File}, err
 	}
 	host, port, err := splitEndpoint(p.Endpoint)
 	if err == nil {
@@ -46,12 +50,12 @@ func parsePasswordRule(p Password, allow *Allow) (passwordRule, error) {
 		}
 		err = errors.New(text)
 	}
-	return passwordRule{host: host, port: port, file: p.File}, err
+	return passwordRule{host: host, port: port, user: p.User, file: p.File}, err
 }
 
 // passwordFor finds the first rule for a server that was connected to at
-// address; nil: there is none.
-func (d *Direct) passwordFor(endpoint string, address net.Addr) *passwordRule {
+// address, with or without a user; nil: there is none.
+func (d *Direct) passwordFor(endpoint string, address net.Addr, user bool) *passwordRule {
 	at, err := netip.ParseAddrPort(address.String())
 	if err != nil {
 		return nil
@@ -59,8 +63,8 @@ func (d *Direct) passwordFor(endpoint string, address net.Addr) *passwordRule {
 	at = netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
 	host, _, _ := splitEndpoint(endpoint) // Dial has understood it
 	for i := range d.passwords {
-		if d.passwords[i].covers(host, at) {
-			return &d.passwords[i]
+		if rule := &d.passwords[i]; (rule.user != "") == user && rule.covers(host, at) {
+			return rule
 		}
 	}
 	return nil
@@ -78,10 +82,18 @@ func (r *passwordRule) covers(host string, at netip.AddrPort) bool {
 	return r.port == at.Port() && strings.EqualFold(r.host, host)
 }
 
-func (r *passwordRule) logIn(ctx context.Context, conn net.Conn) error {
+func (r *passwordRule) password() (string, error) {
 	password, err := rfb.ReadPassword(r.file)
 	if err != nil {
-		return &Refusal{Reason: VNCPassword, Detail: "This server can't read the password of the desktop's VNC server.", Cause: fmt.Errorf("the password file %w", err)}
+		err = &Refusal{Reason: VNCPassword, Detail: "This server can't read the password of the desktop's VNC server.", Cause: fmt.Errorf("the password file %w", err)}
+	}
+	return password, err
+}
+
+func (r *passwordRule) logIn(ctx context.Context, conn net.Conn) error {
+	password, err := r.password()
+	if err != nil {
+		return err
 	}
 	if err := rfb.LogIn(ctx, conn, password); err != nil {
 		return fmt.Errorf("logging in to %s with the password in %s: %w", conn.RemoteAddr(), r.file, err)

@@ -81,6 +81,9 @@ type Server struct {
 	// Welcome: the handshake has been gone through, and the server waits for
 	// ClientInit. The stream goes through the viewer's, which needs no password.
 	Welcome bool
+	// WebSocket: it is a WebSocket of which the server is the server's end, after
+	// the opening handshake, without extensions.
+	WebSocket bool
 }
 
 // Proxy serves viewers. Its methods are safe for concurrent use.

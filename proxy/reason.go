@@ -120,6 +120,10 @@ func (r Reason) Info() ReasonInfo {
 	return ReasonInfo{r, 500, 1011, ByEdge, true, "The connection ended."}
 }
 
+// isReasonsCode tells whether a close code is one that reasons have for
+// themselves.
+func isReasonsCode(code uint16) bool { return code >= 4400 && code <= 4599 }
+
 // Refusal is the error that Options.Authorize and Options.Dial return to name
 // the reason. Detail is for the person at the viewer; empty means the table's
 // words. Cause is for the log and may be nil.

@@ -59,6 +59,7 @@ type stream struct {
 	output         output
 	watch          watch
 	rfb            following
+	framed         *framed        // of a server that speaks WebSocket; nil: it speaks RFB
 	reception      *rfb.Reception // while the viewer is welcomed in place of the server
 	quality        quality
 	share          *Share         // nil: no limit

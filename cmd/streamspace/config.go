@@ -114,16 +114,18 @@ type drainConfig struct {
 type directConfig struct {
 	Allow     []string               `yaml:"allow"`
 	Passwords []directPasswordConfig `yaml:"passwords"`
+	CAFile    string                 `yaml:"ca_file"` // for wss:// endpoints; empty: the system's roots
 }
 
 // directPasswordConfig has the fields of proxy.Password.
 type directPasswordConfig struct {
 	Endpoint string `yaml:"endpoint"`
+	User     string `yaml:"user"`
 	File     string `yaml:"file"`
 }
 
 func (c directConfig) options() proxy.DirectConfig {
-	o := proxy.DirectConfig{Allow: c.Allow}
+	o := proxy.DirectConfig{Allow: c.Allow, CAFile: c.CAFile}
 	for _, p := range c.Passwords {
 		o.Passwords = append(o.Passwords, proxy.Password(p))
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 
@@ -169,7 +168,7 @@ func webSocketRefusal(err error) *Refusal {
 	var refused *websocket.RefusedError
 	var network *net.OpError
 	switch {
-	case errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden):
+	case errors.As(err, &refused) && refused.Unauthorized():
 		return &Refusal{Reason: VNCPassword, Cause: err}
 	case errors.As(err, &refused) && refused.Status >= 500:
 		return &Refusal{Reason: VNCRefused, Cause: err}

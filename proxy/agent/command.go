@@ -12,6 +12,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+	"github.com/streamspace-dev/streamspace-edge/proxy/websocket"
 )
 
 const maxSize = 16384 // pixels of a side that TigerVNC takes
@@ -200,7 +201,7 @@ func (a *Agent) stopCommand(ctx context.Context, id string) error {
 }
 
 // Open connects to a session's VNC server; its error is a *tunnel.Error. The
-// caller closes the connection.
+// caller closes the connection, a *tunnel.WebSocket when the server speaks that.
 func (a *Agent) Open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, error) {
 	a.mu.Lock()
 	s := a.sessions[o.Session]
@@ -228,7 +229,8 @@ func (a *Agent) Open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, error
 // dialCode tells a refused password from other failures.
 func dialCode(err error) tunnel.Code {
 	var refused *rfb.RefusedError
-	if errors.As(err, &refused) && refused.Security == rfb.SecurityVNCAuth {
+	var web *websocket.RefusedError
+	if errors.As(err, &refused) && refused.Security == rfb.SecurityVNCAuth || errors.As(err, &web) && web.Unauthorized() {
 		return tunnel.CodeVNCPassword
 	}
 	return tunnel.CodeVNCRefused

@@ -29,7 +29,7 @@ type RefusedError struct {
 func (e *RefusedError) Error() string {
 	text := fmt.Sprintf("it answers with HTTP status %d %s", e.Status, http.StatusText(e.Status))
 	switch {
-	case e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden:
+	case e.Unauthorized():
 		return text + "; check user and password"
 	case e.Status >= 300 && e.Status < 400:
 		return text + "; give the address to which it points"
@@ -37,6 +37,11 @@ func (e *RefusedError) Error() string {
 		return text + "; check the address's path"
 	}
 	return text
+}
+
+// Unauthorized tells whether credentials were refused or are missing.
+func (e *RefusedError) Unauthorized() bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }
 
 // Credentials are for HTTP's basic authentication; without a User there are

@@ -30,6 +30,12 @@ type framed struct {
 const (
 	maxHeld   = maxControl + 2 // bytes that an incomplete control frame may have; more than a header
 	frameRoom = maxHeld + headerRoom
+
+	// worthMovingFrame is what a frame has to have left, in bytes, to be moved
+	// without a copy: its header was read with what follows, and the next one is
+	// again. In frames of 64 KiB, which websockify sends, moving costs more than it
+	// saves (measured).
+	worthMovingFrame = 2 * reactor.MinRead
 )
 
 // midFrame tells whether the viewer has a part of a frame, so that nothing but
@@ -59,7 +65,7 @@ func (s *stream) readFrames() {
 		switch {
 		case n < reactor.MinRead || s.ending != nil || s.server.Paused():
 			return
-		case f.raw && f.left >= reactor.WorthMoving && s.server.Moves(s.viewer):
+		case f.raw && f.left >= worthMovingFrame && s.server.Moves(s.viewer):
 			s.output.bulk = true
 			return
 		}

@@ -305,14 +305,7 @@ func TestEndWaitsForTheFrameThatTheViewerHasAPartOf(t *testing.T) {
 			close(begun)
 			v.write(clientFrame(true, opPing, []byte("mid"))) // has to wait, too
 			e.End("session-1", TakenDown)
-			eventually(t, "it ends", func() bool {
-				done := make(chan bool)
-				for _, s := range e.viewersOf("session-1") {
-					s.loop.Do(func() { done <- s.ending != nil })
-					return <-done
-				}
-				return false
-			})
+			eventually(t, "it ends", func() bool { return e.ending("session-1") })
 			close(ended)
 			if c.want == "" {
 				rest, _ := io.ReadAll(v.r)
@@ -345,6 +338,54 @@ func TestPongWaitsForTheFramesEnd(t *testing.T) {
 	v.write(clientFrame(true, opPing, []byte("newest")))
 	v.write(clientFrame(true, opBinary, []byte("x")))
 	v.wantRaw("rest" + serverFrame(true, opPong, "newest"))
+}
+
+// A viewer that leaves amid a frame gets the rest of it and the answer to its
+// close frame, and one that is gone holds nothing up.
+func TestViewerThatLeavesAmidAFrame(t *testing.T) {
+	for name, stays := range map[string]bool{"politely": true, "at once": false} {
+		t.Run(name, func(t *testing.T) {
+			left := make(chan bool)
+			e := startFramed(t, Options{}, func(f *framedServer) {
+				f.say(serverFrame(true, opBinary, "begin and rest")[:2+len("begin and ")])
+				<-left
+				if stays {
+					f.say("rest" + serverFrame(true, opBinary, "more"))
+				}
+				if got := f.next(); got.op != opClose {
+					t.Errorf("the server is told %x %q", got.op, got.payload)
+				}
+			})
+			e.times.close = hang
+			v := e.viewRaw()
+			v.shakeHands()
+			v.wantRaw("\x82\x0ebegin and ")
+			if !stays {
+				v.Close()
+				close(left)
+				e.wantEnd(ViewerLost, phaseRelay)
+				return
+			}
+			v.leave(binary.BigEndian.AppendUint16(nil, 1001))
+			eventually(t, "it ends", func() bool { return e.ending("session-1") })
+			close(left)
+			v.wantRaw("rest")
+			if code, _ := v.closed(); code != 1001 {
+				t.Errorf("closed with %d", code)
+			}
+			e.wantEnd(ViewerLeft, phaseRelay)
+		})
+	}
+}
+
+// ending tells whether a stream of the session has begun to end.
+func (e *edge) ending(session string) bool {
+	told := make(chan bool, 1)
+	for _, s := range e.viewersOf(session) {
+		s.loop.Do(func() { told <- s.ending != nil })
+		return <-told
+	}
+	return false
 }
 
 func TestCloseCodesPassBothWays(t *testing.T) {

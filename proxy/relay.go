@@ -100,7 +100,7 @@ func (s *stream) moveOutput() {
 	s.output.bulk = n >= reactor.WorthMoving
 	s.countOutput(n)
 	if s.framed != nil {
-		s.output.bulk = s.output.bulk && s.framed.left >= reactor.WorthMoving
+		s.output.bulk = s.output.bulk && s.framed.left >= worthMovingFrame
 		s.frameEnds()
 	}
 }

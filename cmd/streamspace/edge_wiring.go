@@ -191,7 +191,10 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	if s.Endpoint != "" {
 		conn, err = e.direct.Dial(ctx, s.Endpoint)
 	} else {
-		conn, err = e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream})
+		conn, err = e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
+		if framed, ok := conn.(*tunnel.WebSocket); ok {
+			conn = &proxy.Server{Conn: framed.Conn, WebSocket: true}
+		}
 	}
 	if err != nil {
 		return nil, refusal(err)

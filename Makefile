@@ -33,8 +33,13 @@ lint: $(WEB)/.built
 fuzz: ## every fuzz target for FUZZTIME each
 	scripts/fuzz $(FUZZTIME)
 
-bench: build
+bench: build ## Go benchmarks, then the relay beside its peers; HOLD=1: 8,000 viewers for 5 minutes instead
+ifdef HOLD
+	bin/streamspace bench relay --work hold --rounds 1 --duration 5m --out bench-report/hold
+else
 	go test -run '^$$' -bench . -benchmem ./...
+	bin/streamspace bench relay
+endif
 
 clean:
 	rm -rf bin bench-report $(WEB)/node_modules $(WEB)/.built

@@ -40,6 +40,9 @@ type Options struct {
 	// Streams tells of the viewers that are connected to a session now, in any
 	// order; it is called only for who may see the session. nil: none are told.
 	Streams func(sessionID string) []Stream
+	// NotNow tells why a stream with this ticket would be refused at this
+	// moment, nil when it would not. nil: it is never told.
+	NotNow func(t auth.Ticket) *NotNow
 
 	AgentStatus func(*store.Agent) store.AgentStatus
 	AgentActive func(agentID string) int
@@ -52,11 +55,12 @@ type Options struct {
 	Health func(ctx context.Context) Health
 	Hints  func(ctx context.Context) []Hint // optional: what an operator should know when looking at the console
 
-	TicketTTL      time.Duration                // 0: auth.DefaultTicketTTL
-	PublicURL      func(r *http.Request) string // the origin by which the client of r reaches the edge; nil: the request's host
-	AllowedOrigins []string                     // as auth.Site.AllowedOrigins
-	SecureCookies  bool                         // browsers come by HTTPS to this process
-	JoinPin        string                       // "sha256:HEX", put behind join tokens; empty: none
+	TicketTTL        time.Duration                // 0: auth.DefaultTicketTTL
+	BlockClipboardIn bool                         // what viewers paste is dropped, which tickets tell
+	PublicURL        func(r *http.Request) string // the origin by which the client of r reaches the edge; nil: the request's host
+	AllowedOrigins   []string                     // as auth.Site.AllowedOrigins
+	SecureCookies    bool                         // browsers come by HTTPS to this process
+	JoinPin          string                       // "sha256:HEX", put behind join tokens; empty: none
 }
 
 // server answers requests. It starts no goroutines of its own.

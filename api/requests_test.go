@@ -147,17 +147,17 @@ func TestTicketsPointToTheEdge(t *testing.T) {
 		o.TicketTTL = time.Minute
 	})
 	id := w.addSession()
-	for _, c := range []struct{ method, body, mode string }{
-		{"GET", "", "control"}, {"POST", "", "control"}, {"POST", "{}", "control"}, {"POST", `{"mode":"view"}`, "view"},
+	for _, c := range []struct{ method, body, mode, query string }{
+		{"GET", "", "control", ""}, {"POST", "", "control", ""}, {"POST", "{}", "control", ""}, {"POST", `{"mode":"view"}`, "view", "?mode=view"},
 	} {
 		var got ticketAnswer
 		w.want(200, w.call(alice, c.method, "/api/v1/sessions/"+id+"/vnc", c.body)).json(&got)
 		ticket, err := w.auth.CheckTicket(got.Token)
-		if err != nil || ticket.Mode != c.mode || got.Mode != c.mode || ticket.Session != id || ticket.Owner != "alice" || ticket.Org != "a" ||
+		if err != nil || ticket.Mode != c.mode || got.Mode != c.mode || ticket.Session != id || ticket.Owner != "alice" || ticket.Org != "a" || ticket.ID != got.ID ||
 			!ticket.Expires.Equal(got.ExpiresAt) || time.Until(got.ExpiresAt) > time.Minute {
 			t.Errorf("%s %s: %+v, %v", c.method, c.body, ticket, err)
 		}
-		if got.URL != "wss://desk.example.org/ws/vnc?token="+got.Token || got.ViewerURL != "https://desk.example.org/desktop/"+id {
+		if got.URL != "wss://desk.example.org/ws/vnc?token="+got.Token || got.ViewerURL != "https://desk.example.org/desktop/"+id+c.query {
 			t.Errorf("url %s, viewer_url %s", got.URL, got.ViewerURL)
 		}
 	}

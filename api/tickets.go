@@ -13,10 +13,23 @@ import (
 // ticketAnswer holds a credential: it is never logged or cached.
 type ticketAnswer struct {
 	Token     string    `json:"token"`
+	ID        string    `json:"id"` // no secret; the stream that it opens has it as Stream.Ticket
 	URL       string    `json:"url"`
 	ViewerURL string    `json:"viewer_url"`
 	Mode      string    `json:"mode"`
 	ExpiresAt time.Time `json:"expires_at"`
+
+	ClipboardIn bool    `json:"clipboard_in"` // whether what this viewer pastes reaches the desktop
+	NotNow      *NotNow `json:"not_now"`
+}
+
+// NotNow is why a stream would be refused at this moment. The ticket is good
+// all the same, and opens one once there is room. Browsers can't tell it to
+// pages otherwise: they hide the answer to a refused WebSocket handshake.
+type NotNow struct {
+	Code       string `json:"code"`        // a stable word, as that of the refusal
+	Detail     string `json:"detail"`      // for the person at the viewer
+	RetryAfter int    `json:"retry_after"` // seconds
 }
 
 func (s *server) controlTicket(w http.ResponseWriter, r *http.Request, c auth.Caller) error {
@@ -50,16 +63,25 @@ func (s *server) giveTicket(w http.ResponseWriter, r *http.Request, c auth.Calle
 		}
 		return store.Errorf(store.Conflict, "the session is %s%s", stored.State, why)
 	}
-	token, expires, err := s.o.Auth.IssueTicket(c, stored, mode, s.o.TicketTTL)
+	token, ticket, err := s.o.Auth.IssueTicket(c, stored, mode, s.o.TicketTTL)
 	if err != nil {
 		return err
 	}
 	public := s.o.PublicURL(r)
-	return s.writeJSON(w, http.StatusOK, ticketAnswer{
-		Token:     token,
-		URL:       "ws" + strings.TrimPrefix(public, "http") + "/ws/vnc?token=" + url.QueryEscape(token),
-		ViewerURL: public + "/desktop/" + stored.ID,
-		Mode:      mode,
-		ExpiresAt: expires,
-	})
+	answer := ticketAnswer{
+		Token:       token,
+		ID:          ticket.ID,
+		URL:         "ws" + strings.TrimPrefix(public, "http") + "/ws/vnc?token=" + url.QueryEscape(token),
+		ViewerURL:   public + "/desktop/" + stored.ID,
+		Mode:        mode,
+		ExpiresAt:   ticket.Expires,
+		ClipboardIn: mode == auth.ModeControl && !s.o.BlockClipboardIn,
+	}
+	if mode == auth.ModeView {
+		answer.ViewerURL += "?mode=view"
+	}
+	if s.o.NotNow != nil {
+		answer.NotNow = s.o.NotNow(ticket)
+	}
+	return s.writeJSON(w, http.StatusOK, answer)
 }

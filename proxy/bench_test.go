@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -43,6 +45,39 @@ func BenchmarkRelayBulk(b *testing.B) {
 			}
 		}
 	})
+}
+
+// The same from a server that speaks WebSocket, in frames of websockify's size
+// and in large ones, of which plain bytes are spliced.
+func BenchmarkRelayBulkOfWebSocketServer(b *testing.B) {
+	for _, size := range []int{64 << 10, 1 << 20} {
+		b.Run(fmt.Sprint(size>>10, "KiB"), func(b *testing.B) {
+			benchTransports(b, func(b *testing.B, options ...edgeOption) {
+				e := startFramed(b, Options{}, func(f *framedServer) {
+					chunk := []byte(serverFrame(true, opBinary, strings.Repeat("x", size)))
+					for {
+						if _, err := f.Write(chunk); err != nil {
+							return
+						}
+					}
+				}, options...)
+				v := e.viewRaw()
+				v.shakeHands()
+				buf := make([]byte, 256<<10)
+				b.SetBytes(1 << 20)
+				b.ReportAllocs()
+				for b.Loop() {
+					for left := 1 << 20; left > 0; {
+						n, err := v.r.Read(buf[:min(left, len(buf))])
+						if err != nil {
+							b.Fatal(err)
+						}
+						left -= n
+					}
+				}
+			})
+		})
+	}
 }
 
 // updates is a stream whose server sends 2,500 bytes at each call of next, which

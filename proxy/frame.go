@@ -7,8 +7,8 @@ import (
 )
 
 // The frames of RFC 6455 section 5, as far as a relay of binary messages needs
-// them: we send unmasked frames of whole messages, and take masked frames that
-// may be fragments.
+// them: we send frames of whole messages, unmasked to viewers and masked to VNC
+// servers that speak WebSocket, and take frames that may be fragments.
 
 type opcode byte
 
@@ -48,7 +48,7 @@ func (e *frameError) Error() string { return e.text }
 
 func breach(text string) error { return &frameError{ProtocolError, text} }
 
-// frameHeader is the header of one frame from a viewer.
+// frameHeader is the header of one frame that came.
 type frameHeader struct {
 	fin    bool
 	op     opcode
@@ -59,8 +59,15 @@ type frameHeader struct {
 // errShortHeader says that more bytes are needed.
 var errShortHeader = errors.New("incomplete frame header")
 
-// parseHeader reads the header that b begins with and tells how long it is.
-func parseHeader(b []byte) (h frameHeader, size int, err error) {
+// parseHeader reads the header of a viewer's frame that b begins with and tells
+// how long it is.
+func parseHeader(b []byte) (h frameHeader, size int, err error) { return parseFrameHeader(b, maskBit) }
+
+// parseServerHeader reads the header of a frame from a server.
+func parseServerHeader(b []byte) (h frameHeader, size int, err error) { return parseFrameHeader(b, 0) }
+
+// parseFrameHeader wants masked to be maskBit or 0, as the sender's frames are.
+func parseFrameHeader(b []byte, masked byte) (h frameHeader, size int, err error) {
 	if len(b) < 2 {
 		return h, 0, errShortHeader
 	}
@@ -69,8 +76,10 @@ func parseHeader(b []byte) (h frameHeader, size int, err error) {
 	switch {
 	case b[0]&reservedBits != 0:
 		return h, 0, breach("a reserved bit is set, but no extension was agreed on")
-	case b[1]&maskBit == 0:
+	case b[1]&maskBit < masked:
 		return h, 0, breach("the frame is not masked")
+	case b[1]&maskBit > masked:
+		return h, 0, breach("the frame is masked")
 	case h.op > opBinary && h.op < opClose || h.op > opPong:
 		return h, 0, breach("the frame's opcode is reserved")
 	case h.op.control() && !h.fin:
@@ -102,11 +111,14 @@ func parseHeader(b []byte) (h frameHeader, size int, err error) {
 		}
 		size += 8
 	}
+	h.length = int64(length)
+	if masked == 0 {
+		return h, size, nil
+	}
 	if len(b) < size+4 {
 		return h, 0, errShortHeader
 	}
 	copy(h.mask[:], b[size:])
-	h.length = int64(length)
 	return h, size + 4, nil
 }
 

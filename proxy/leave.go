@@ -4,6 +4,9 @@ package proxy
 type ending struct {
 	*Refusal
 	phase phase
+	// unfinished: the viewer has a part of a frame and waits for the rest of it;
+	// the leave comes after that.
+	unfinished bool
 	// Bytes that were read and thrown away since.
 	viewerWords, serverWords int
 }
@@ -34,31 +37,48 @@ func (s *stream) end(why *Refusal) {
 	}
 	s.within(s.p.times.close, s.cut)
 	s.input.held = nil
-	if why.Reason == ViewerLost {
-		s.input.settled = true
-	} else {
-		code := why.Reason.Info().Close
-		if s.input.left != 0 {
-			code = s.input.left // the answer to a close frame has its code (RFC 6455 section 5.5.1)
+	if s.midFrame() && why.Reason != ViewerLost && !s.output.ended && !s.output.failed {
+		s.ending.unfinished = true
+		if !s.viewer.Pending() {
+			s.server.Resume()
 		}
-		s.payPong()                                          // a ping that came before a close frame has its answer before it, too
-		_ = s.viewer.Write(closeFrame(code, closeText(why))) // a failure is found by leave
+		return
+	}
+	s.takeLeave()
+}
+
+// stopWaiting takes leave although the rest of the viewer's frame has not come:
+// one of the two sides has gone.
+func (s *stream) stopWaiting() {
+	if s.ending.unfinished {
+		s.takeLeave()
+	}
+}
+
+// takeLeave says the last words to both sides.
+func (s *stream) takeLeave() {
+	s.ending.unfinished = false
+	switch {
+	case s.ending.Reason == ViewerLost:
+		s.input.settled = true
+	case s.midFrame():
+		s.input.over = true // it would take a close frame for the rest of the one it has
+	default:
+		s.payPong()                                                                // a ping that came before a close frame has its answer before it, too
+		_ = s.viewer.Write(closeFrame(s.closeCode(), closeText(s.ending.Refusal))) // a failure is found by leave
 	}
 	if !s.input.settled {
 		s.viewer.Resume()
 	}
 	if s.server != nil {
-		s.server.CloseWrite()
-		if !s.output.ended {
-			s.server.Resume()
-		}
+		s.leaveServer()
 	}
 	s.leave()
 }
 
 // leave closes each connection that has nothing more to say or to hear.
 func (s *stream) leave() {
-	if s.ending == nil {
+	if s.ending == nil || s.ending.unfinished {
 		return
 	}
 	if !s.viewer.Pending() {

@@ -42,14 +42,22 @@ func (s *stream) open(ctx context.Context) {
 	if err != nil {
 		conn = nil
 	} else {
-		reactor.KeepAlive(conn)
+		reactor.KeepAlive(bare(conn))
 	}
 	if !s.loop.Do(func() { s.opened(conn, err) }) && conn != nil {
 		_ = conn.Close()
 	}
 }
 
-// opened waits for the VNC server's greeting.
+// bare is the connection of a *Server.
+func bare(conn net.Conn) net.Conn {
+	if server, ok := conn.(*Server); ok {
+		return server.Conn
+	}
+	return conn
+}
+
+// opened waits for the VNC server's greeting, or greets in its place.
 func (s *stream) opened(conn net.Conn, err error) {
 	s.dialling = false
 	switch {
@@ -67,7 +75,15 @@ func (s *stream) opened(conn net.Conn, err error) {
 	s.within(s.p.times.serverGreeting, func() {
 		s.end(s.notVNC(&Refusal{Reason: VNCSilent, Cause: errors.New("no greeting in time")}))
 	})
-	s.server = s.loop.Add(conn, (*serverSide)(s))
+	server, described := conn.(*Server)
+	if described && server.WebSocket {
+		s.framed = new(framed)
+	}
+	s.server = s.loop.Add(bare(conn), (*serverSide)(s))
+	if described && server.Welcome {
+		s.reception = new(rfb.Reception)
+		s.takeServerGreeting(s.reception.Greeting())
+	}
 }
 
 // dialRefusal finds the reason in an error of Options.Dial.
@@ -158,11 +174,16 @@ func (s *stream) joinGreetings() {
 	}
 	s.phase = phaseRelay
 	s.timer.Stop()
+	if s.reception != nil {
+		s.within(s.p.times.viewerGreeting, func() {
+			s.end(&Refusal{Reason: ViewerNotVNC, Detail: "The viewer did not go on with the VNC handshake."})
+		})
+	}
 	held := s.input.held
 	s.input.held = nil
-	s.writeToServer(s.restrict(s.input.greeting.text[:]))
+	s.tellServer(s.input.greeting.text[:])
 	if s.ending == nil && len(held) > 0 {
-		s.writeToServer(s.restrict(held))
+		s.tellServer(held)
 	}
 	if s.ending != nil {
 		return

@@ -49,7 +49,7 @@ type Options struct {
 	// the id that the log has. A *Refusal becomes the close frame; other errors
 	// are told apart as refused, silent and Internal. The context ends after
 	// 10 s, or when the viewer has gone, and Dial must return then. The stream
-	// closes the connection.
+	// closes the connection. A *Server tells more of it.
 	Dial func(ctx context.Context, g Grant, stream string) (net.Conn, error)
 	// Activity is told how many viewers a session has after one came or went.
 	// Calls come one at a time and the last one has the true number; it must
@@ -73,6 +73,17 @@ type Options struct {
 	// Reactor runs the streams; the caller closes it after Close. nil: the Proxy
 	// has one of its own, which uses goroutines.
 	Reactor *reactor.Reactor
+}
+
+// Server is a connection to a VNC server of which Options.Dial knows more.
+type Server struct {
+	net.Conn
+	// Welcome: the handshake has been gone through, and the server waits for
+	// ClientInit. The stream goes through the viewer's, which needs no password.
+	Welcome bool
+	// WebSocket: it is a WebSocket of which the server is the server's end, after
+	// the opening handshake, without extensions.
+	WebSocket bool
 }
 
 // Proxy serves viewers. Its methods are safe for concurrent use.

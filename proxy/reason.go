@@ -31,6 +31,7 @@ const (
 	NodeDraining   Reason = "node_draining"
 	EndpointDenied Reason = "endpoint_denied"
 	VNCRefused     Reason = "vnc_refused"
+	VNCPassword    Reason = "vnc_password"
 	VNCSilent      Reason = "vnc_silent"
 	NotVNC         Reason = "not_vnc"
 	ViewerNotVNC   Reason = "viewer_not_vnc"
@@ -87,6 +88,7 @@ var reasons = []ReasonInfo{
 	{NodeDraining, 503, 1012, ByEdge, true, "This server is restarting; another one takes over."},
 	{EndpointDenied, 403, 4411, ByEdge, false, "The desktop's address is not one that this server may connect to."},
 	{VNCRefused, 502, 4502, ByServer, true, "The desktop's VNC server does not accept connections."},
+	{VNCPassword, 502, 4507, ByServer, false, "The desktop's VNC server refused the password that this server has for it."},
 	{VNCSilent, 504, 4505, ByServer, true, "The desktop's VNC server does not answer."},
 	{NotVNC, 502, 4506, ByServer, false, "What answers at the desktop's address is not a VNC server."},
 	{ViewerNotVNC, 400, 4400, ByViewer, false, "The viewer does not speak VNC (RFB)."},
@@ -117,6 +119,10 @@ func (r Reason) Info() ReasonInfo {
 	}
 	return ReasonInfo{r, 500, 1011, ByEdge, true, "The connection ended."}
 }
+
+// isReasonsCode tells whether a close code is one that reasons have for
+// themselves.
+func isReasonsCode(code uint16) bool { return code >= 4400 && code <= 4599 }
 
 // Refusal is the error that Options.Authorize and Options.Dial return to name
 // the reason. Detail is for the person at the viewer; empty means the table's

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"math"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -41,8 +42,12 @@ const readsInARow = 4
 // Readable takes what the server sends.
 func (side *serverSide) Readable() {
 	s := (*stream)(side)
-	if s.output.bulk {
+	switch {
+	case s.output.bulk:
 		s.moveOutput()
+		return
+	case s.framed != nil:
+		s.readFrames()
 		return
 	}
 	buf := s.loop.Buffer()
@@ -79,8 +84,7 @@ func (s *stream) moveOutput() {
 		s.output.bulk = false
 		return
 	}
-	frame := &s.output.frame
-	n, err := s.server.Move(s.viewer, func(n int) []byte { return frame[putHeader(frame[:], opBinary, n):] })
+	n, err := s.move()
 	switch {
 	case err == reactor.ErrWait:
 		s.output.bulk = false
@@ -95,10 +99,29 @@ func (s *stream) moveOutput() {
 	}
 	s.output.bulk = n >= reactor.WorthMoving
 	s.countOutput(n)
+	if s.framed != nil {
+		s.output.bulk = s.output.bulk && s.framed.left >= worthMovingFrame
+		s.frameEnds()
+	}
+}
+
+// move passes on one frame, or of a server's own frame no more than its rest.
+func (s *stream) move() (n int, err error) {
+	if f := s.framed; f != nil {
+		n, err = s.server.MoveUpTo(int(min(f.left, math.MaxInt32)), s.viewer, nil)
+		f.left -= int64(n)
+		return n, err
+	}
+	frame := &s.output.frame
+	return s.server.Move(s.viewer, func(n int) []byte { return frame[putHeader(frame[:], opBinary, n):] })
 }
 
 // takeOutput takes n bytes of the server, at buf[headerRoom:].
 func (s *stream) takeOutput(buf []byte, n int) {
+	if s.reception != nil {
+		s.end(&Refusal{Reason: NotVNC, Cause: errors.New("it spoke before its client, which has logged in, had said anything more")})
+		return
+	}
 	if !s.output.greeting.complete() {
 		rest := s.takeServerGreeting(buf[headerRoom : headerRoom+n])
 		if n = copy(buf[headerRoom:], rest); n == 0 || s.ending != nil {
@@ -109,6 +132,10 @@ func (s *stream) takeOutput(buf []byte, n int) {
 		return
 	}
 	s.passOutput(buf, n)
+	s.noteFlowing()
+}
+
+func (s *stream) noteFlowing() {
 	if !s.output.flowing && s.phase == phaseRelay {
 		s.output.flowing = true
 		s.p.metrics.open.Observe(time.Since(s.asked).Seconds())
@@ -187,6 +214,7 @@ func (s *stream) serverEnds(err error) {
 	s.output.ended = true
 	if s.ending != nil {
 		s.server.Pause() // there is nothing more to read
+		s.stopWaiting()
 		s.leave()
 		return
 	}
@@ -227,6 +255,7 @@ func (s *stream) viewerEnds(err error) {
 	s.input.settled = true
 	if s.ending != nil {
 		s.viewer.Pause()
+		s.stopWaiting()
 		s.leave()
 		return
 	}
@@ -240,6 +269,9 @@ func (s *stream) viewerEnds(err error) {
 func (side *viewerSide) Flushed() {
 	s := (*stream)(side)
 	if s.ending != nil {
+		if s.ending.unfinished {
+			s.server.Resume()
+		}
 		s.leave()
 		return
 	}
@@ -253,6 +285,7 @@ func (side *viewerSide) Lost() {
 	s := (*stream)(side)
 	s.input.settled = true
 	s.end(&Refusal{Reason: ViewerLost, Cause: errors.New("its connection was reset")})
+	s.stopWaiting()
 	s.leave()
 }
 
@@ -305,12 +338,13 @@ func (s *stream) takeControl(op opcode, payload []byte) error {
 	return nil
 }
 
-// answerPing answers at once, or when the viewer takes bytes again; then only
-// the newest ping is answered, as RFC 6455 section 5.5.3 allows.
+// answerPing answers at once, or when the viewer takes bytes again between two
+// frames; then only the newest ping is answered, as RFC 6455 section 5.5.3
+// allows.
 func (s *stream) answerPing(payload []byte) {
 	switch {
 	case s.ending != nil || s.output.failed:
-	case s.viewer.Pending():
+	case s.viewer.Pending() || s.midFrame():
 		s.output.pong, s.output.owesPong = append(s.output.pong[:0], payload...), true
 	default:
 		s.writeControl(opPong, payload)
@@ -318,7 +352,7 @@ func (s *stream) answerPing(payload []byte) {
 }
 
 func (s *stream) payPong() {
-	if s.output.owesPong {
+	if s.output.owesPong && !s.midFrame() {
 		s.output.owesPong = false
 		s.writeControl(opPong, s.output.pong)
 	}
@@ -339,6 +373,16 @@ func (s *stream) forward(b []byte) {
 		b = s.takeViewerGreeting(b)
 	}
 	if len(b) > 0 && s.ending == nil {
+		s.tellServer(b)
+	}
+}
+
+// tellServer passes on what of b is the server's and what of that may pass.
+func (s *stream) tellServer(b []byte) {
+	if s.reception != nil {
+		b = s.receive(b)
+	}
+	if len(b) > 0 && s.ending == nil {
 		s.writeToServer(s.restrict(b))
 	}
 }
@@ -349,7 +393,7 @@ func (s *stream) writeToServer(b []byte) {
 	if s.input.deaf || len(b) == 0 {
 		return
 	}
-	if err := s.server.Write(b); err != nil {
+	if err := s.write(b); err != nil {
 		s.input.deaf = true
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 )
 
 // phase is how far a stream has come.
@@ -58,6 +59,8 @@ type stream struct {
 	output         output
 	watch          watch
 	rfb            following
+	framed         *framed        // of a server that speaks WebSocket; nil: it speaks RFB
+	reception      *rfb.Reception // while the viewer is welcomed in place of the server
 	quality        quality
 	share          *Share         // nil: no limit
 	throttle       *reactor.Timer // set while the server is paused for the share's sake; nil until first needed

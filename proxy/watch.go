@@ -40,9 +40,9 @@ func (s *stream) look() {
 	switch {
 	case viewer.SilentFor() > s.p.times.silence:
 		s.end(&Refusal{Reason: ViewerLost, Cause: errors.New("it stopped acknowledging what was sent")})
-	case viewer.Queued || s.viewer.Pending() || s.viewer.Paused():
+	case viewer.Queued || s.viewer.Pending() || s.viewer.Paused() || s.midFrame():
 		// A ping would only queue behind what the viewer has not read, or its
-		// answer behind what the server has not.
+		// answer behind what the server has not; and a frame comes before it.
 	case s.watch.missed == unanswered:
 		s.end(&Refusal{Reason: ViewerLost, Cause: errors.New("it did not answer pings")})
 	default:

@@ -8,7 +8,8 @@ import (
 
 // record is what is kept in memory of one session. Guarded by Manager.mu.
 type record struct {
-	state   store.State // of the latest row seen; empty before the first
+	row     *store.Session // the latest row seen, never changed; nil before the first
+	state   store.State    // of row; empty without it
 	agentID string
 
 	viewers int
@@ -56,7 +57,8 @@ func (m *Manager) track(s *store.Session) {
 	defer m.mu.Unlock()
 	r := m.record(s.ID)
 	before := *r
-	r.state, r.agentID = s.State, s.AgentID
+	row := *s
+	r.row, r.state, r.agentID = &row, s.State, s.AgentID
 	r.usedStored, r.idleNear = s.LastActivity, s.EndsBecause == store.EndsIdle
 	if s.State == store.Running && before.state != store.Running {
 		r.idleFrom = time.Now()
@@ -98,7 +100,7 @@ func (m *Manager) forget(id string) {
 	defer m.mu.Unlock()
 	if r := m.live[id]; r != nil {
 		m.count(r, -1)
-		r.state, r.agentID = "", ""
+		r.row, r.state, r.agentID = nil, "", ""
 		delete(m.waiting, id)
 		m.forgetUnwatched(id)
 	}

@@ -16,7 +16,12 @@ func (m *Manager) Viewers(id string, n int) {
 		return
 	}
 	r := m.record(id)
-	r.viewers, r.untold = n, true
+	r.viewers = n
+	if r.state == store.Running { // nothing to decide, and viewers may come by the thousand
+		m.publish(r.row) // before the event of a later row, which needs m.mu
+		return
+	}
+	r.untold = true
 	m.queue.kick(id)
 }
 
@@ -81,12 +86,16 @@ type NotReady struct {
 func (e *NotReady) Error() string { return e.Text }
 
 // Target returns a session that a viewer can be connected to now: at its
-// agent, or at its endpoint. Errors: *NotReady, or a *store.Error with
-// NotFound or Unavailable.
+// agent, or at its endpoint. The store is asked only when the session was not
+// running when it was last seen. The caller changes nothing of it. Errors:
+// *NotReady, or a *store.Error with NotFound or Unavailable.
 func (m *Manager) Target(ctx context.Context, id string) (*store.Session, error) {
-	s, err := m.o.Store.Session(ctx, id)
-	if err != nil {
-		return nil, err
+	s := m.running(id)
+	if s == nil {
+		var err error
+		if s, err = m.o.Store.Session(ctx, id); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case s.Ended(), s.Desired == store.Terminated:
@@ -97,4 +106,14 @@ func (m *Manager) Target(ctx context.Context, id string) (*store.Session, error)
 		return nil, &NotReady{tellOffline, orElse(s.Reason, "the agent of this session is away")}
 	}
 	return s, nil
+}
+
+// running returns the latest row seen of a session when that says it runs.
+func (m *Manager) running(id string) *store.Session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.live[id]; r != nil && r.state == store.Running {
+		return r.row
+	}
+	return nil
 }

@@ -27,7 +27,7 @@ type Session struct {
 	Labels   map[string]string // what the agent must carry; nil means anything
 	Width    int               // pixels, 0 means the runtime's default
 	Height   int
-	Endpoint string // "host:port" of a VNC server that the edge dials itself; empty for an agent's session
+	Endpoint string // "host:port" or "ws://…" of a VNC server that the edge dials itself; empty for an agent's session
 
 	IdleTimeout time.Duration // 0: never
 	MaxDuration time.Duration // 0: no end

@@ -46,26 +46,29 @@ type ticketClaims struct {
 	Mode    string `json:"mode"`
 }
 
-// IssueTicket signs a ticket for a session that the caller was allowed to see.
-// ttl 0 means DefaultTicketTTL; expires is in whole seconds.
-func (a *Auth) IssueTicket(c Caller, s *store.Session, mode string, ttl time.Duration) (token string, expires time.Time, err error) {
+// IssueTicket makes a ticket for a session that the caller was allowed to see,
+// and signs it. ttl 0 means DefaultTicketTTL; Expires is in whole seconds.
+func (a *Auth) IssueTicket(c Caller, s *store.Session, mode string, ttl time.Duration) (token string, t Ticket, err error) {
 	if ttl <= 0 {
 		ttl = DefaultTicketTTL
 	}
 	now := time.Now()
-	expires = now.Add(ttl).Truncate(time.Second).UTC()
+	t = Ticket{
+		ID: uuid.NewString(), Session: s.ID, Org: s.Org, Owner: s.Owner, KeyID: c.KeyID, Viewer: c.Owner,
+		Mode: mode, Expires: now.Add(ttl).Truncate(time.Second).UTC(),
+	}
 	token, err = a.tickets.sign(&ticketClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			ID:        uuid.NewString(),
-			Subject:   c.KeyID,
+			ID:        t.ID,
+			Subject:   t.KeyID,
 			IssuedAt:  jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(expires),
+			ExpiresAt: jwt.NewNumericDate(t.Expires),
 			Audience:  a.tickets.audiences(),
 			Issuer:    issuer,
 		},
-		Session: s.ID, Org: s.Org, Owner: s.Owner, Viewer: c.Owner, Mode: mode,
+		Session: t.Session, Org: t.Org, Owner: t.Owner, Viewer: t.Viewer, Mode: t.Mode,
 	})
-	return token, expires, err
+	return token, t, err
 }
 
 // CheckTicket reads a ticket: ErrBadTicket, ErrExpiredTicket, or what it says.

@@ -112,7 +112,24 @@ type drainConfig struct {
 }
 
 type directConfig struct {
-	Allow []string `yaml:"allow"`
+	Allow     []string               `yaml:"allow"`
+	Passwords []directPasswordConfig `yaml:"passwords"`
+	CAFile    string                 `yaml:"ca_file"` // for wss:// endpoints; empty: the system's roots
+}
+
+// directPasswordConfig has the fields of proxy.Password.
+type directPasswordConfig struct {
+	Endpoint string `yaml:"endpoint"`
+	User     string `yaml:"user"`
+	File     string `yaml:"file"`
+}
+
+func (c directConfig) options() proxy.DirectConfig {
+	o := proxy.DirectConfig{Allow: c.Allow, CAFile: c.CAFile}
+	for _, p := range c.Passwords {
+		o.Passwords = append(o.Passwords, proxy.Password(p))
+	}
+	return o
 }
 
 type agentsConfig struct {
@@ -181,10 +198,8 @@ func (c *edgeConfig) validate(f *faults) {
 	for i, origin := range c.VNC.AllowedOrigins {
 		checkURL(f, fmt.Sprintf("vnc.allowed_origins[%d]", i), origin)
 	}
-	for i, rule := range c.Direct.Allow {
-		if _, err := proxy.ParseAllow([]string{rule}); err != nil {
-			f.add(fmt.Sprintf("direct.allow[%d]", i), "%s", err)
-		}
+	for _, bad := range c.Direct.options().Validate() {
+		f.add("direct."+bad.Key, "%s", bad.Text)
 	}
 	if _, err := balancer.ParseStrategy(c.Agents.Strategy); err != nil {
 		f.add("agents.strategy", "%s", err)

@@ -42,6 +42,9 @@ type endpointConfig struct {
 	Name         string `yaml:"name"`
 	Address      string `yaml:"address"`
 	PasswordFile string `yaml:"password_file"`
+	User         string `yaml:"user"`
+	CAFile       string `yaml:"ca_file"`
+	Pin          string `yaml:"pin"`
 }
 
 // What an agent does with its sessions when it is told to stop.

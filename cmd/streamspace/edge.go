@@ -72,7 +72,7 @@ type edge struct {
 	hub          *tunnel.Hub
 	loops        *reactor.Reactor
 	viewers      *proxy.Proxy
-	direct       *proxy.Allow
+	direct       *proxy.Direct
 	sessions     *session.Manager
 
 	public   []net.Listener
@@ -142,8 +142,8 @@ func (e *edge) openStore(ctx context.Context) (err error) {
 }
 
 func (e *edge) openDataPath(context.Context) (err error) {
-	if e.direct, err = proxy.ParseAllow(e.config.Direct.Allow); err != nil {
-		return fmt.Errorf("%s: %w", e.config.called("direct.allow"), err)
+	if e.direct, err = proxy.NewDirect(e.config.Direct.options()); err != nil {
+		return err
 	}
 	if e.loops, err = openLoops(); err != nil {
 		return err

@@ -138,10 +138,7 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 	if err != nil {
 		return proxy.Grant{}, ticketRefusal(err)
 	}
-	grant := proxy.Grant{
-		Session: ticket.Session, Org: ticket.Org, Owner: ticket.Owner, Viewer: ticket.Viewer,
-		Mode: proxy.Mode(ticket.Mode), Ticket: ticket.ID, Expires: ticket.Expires,
-	}
+	grant := grantOf(ticket)
 	if err := e.viewers.HasRoom(grant); err != nil {
 		return proxy.Grant{}, err
 	}
@@ -157,6 +154,31 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 	return grant, nil
 }
 
+func grantOf(t auth.Ticket) proxy.Grant {
+	return proxy.Grant{
+		Session: t.Session, Org: t.Org, Owner: t.Owner, Viewer: t.Viewer,
+		Mode: proxy.Mode(t.Mode), Ticket: t.ID, Expires: t.Expires,
+	}
+}
+
+// roomRetry is how many seconds who meets a full edge, session or user is told
+// to wait; the proxy's Retry-After says the same.
+const roomRetry = 5
+
+// notNow tells of the limits that a viewer with this ticket would meet. Of a
+// drain it does not: the stream is refused, and the page tries elsewhere.
+func (e *edge) notNow(t auth.Ticket) *api.NotNow {
+	var r *proxy.Refusal
+	if !errors.As(e.viewers.HasRoom(grantOf(t)), &r) || r.Reason == proxy.NodeDraining {
+		return nil
+	}
+	detail := r.Detail
+	if detail == "" {
+		detail = r.Reason.Info().Words
+	}
+	return &api.NotNow{Code: string(r.Reason), Detail: detail, RetryAfter: roomRetry}
+}
+
 // dialSession reaches the VNC server of a session: through its agent, or
 // straight when the session names an endpoint. Who opens it to control it uses
 // it.
@@ -169,7 +191,10 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	if s.Endpoint != "" {
 		conn, err = e.direct.Dial(ctx, s.Endpoint)
 	} else {
-		conn, err = e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream})
+		conn, err = e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
+		if framed, ok := conn.(*tunnel.WebSocket); ok {
+			conn = &proxy.Server{Conn: framed.Conn, WebSocket: true}
+		}
 	}
 	if err != nil {
 		return nil, refusal(err)

@@ -38,7 +38,7 @@ func TestOpeningASessionToControlItIsUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct, err := proxy.ParseAllow([]string{"127.0.0.1/32:1-65535"})
+	direct, err := proxy.NewDirect(proxy.DirectConfig{Allow: []string{"127.0.0.1/32:1-65535"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,13 +29,15 @@ var allowed = map[string][]string{
 	"api":              {"store", "api/auth"},
 	"proxy/rfb":        {},
 	"proxy/reactor":    {},
+	"proxy/websocket":  {"proxy/reactor"},
 	"proxy/tunnel":     {"proxy/reactor"},
 	"proxy/agent/demo": {"proxy/rfb"},
-	"proxy/agent":      {"proxy/tunnel", "proxy/rfb", "proxy/agent/demo"},
-	"proxy":            {"proxy/reactor", "proxy/rfb", "proxy/tunnel"},
+	"bench":            {},
+	"proxy/agent":      {"proxy/tunnel", "proxy/rfb", "proxy/websocket", "proxy/agent/demo"},
+	"proxy":            {"proxy/reactor", "proxy/rfb", "proxy/tunnel", "proxy/websocket"},
 	"e2e":              {},
 	"cmd/streamspace": {
-		"api", "api/auth", "api/console", "balancer", "proxy", "proxy/agent", "proxy/reactor", "proxy/tunnel", "session", "store", "store/sqldb",
+		"api", "api/auth", "api/console", "balancer", "bench", "proxy", "proxy/agent", "proxy/reactor", "proxy/tunnel", "session", "store", "store/sqldb",
 	},
 }
 

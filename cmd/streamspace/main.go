@@ -32,6 +32,7 @@ type commandLine struct {
 	Edge    edgeCommand    `cmd:"" help:"Run an edge: TLS, the console, the API, and the desktops' bytes."`
 	Agent   agentCommand   `cmd:"" help:"Run the agent on a desktop host; it dials out to an edge."`
 	Dev     devCommand     `cmd:"" help:"Run an edge and an agent in one process, to try it out."`
+	Bench   benchCommand   `cmd:"" help:"Measure this program beside others."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	LogFormat string `enum:"text,json" default:"text" help:"Log lines for people (text) or for programs (json)." env:"STREAMSPACE_LOG_FORMAT"`

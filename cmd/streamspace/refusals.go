@@ -22,6 +22,7 @@ var tunnelReasons = map[tunnel.Code]proxy.Reason{
 	tunnel.CodeUnavailable:   proxy.AgentBusy,
 	tunnel.CodeSessionStarts: proxy.SessionStarts,
 	tunnel.CodeVNCRefused:    proxy.VNCRefused,
+	tunnel.CodeVNCPassword:   proxy.VNCPassword,
 	tunnel.CodeNoSession:     proxy.ServerClosed, // it has just ended there, which the next try will be told
 	tunnel.CodeNodeDraining:  proxy.NodeDraining,
 }

@@ -10,7 +10,9 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+	"github.com/streamspace-dev/streamspace-edge/proxy/websocket"
 )
 
 const maxSize = 16384 // pixels of a side that TigerVNC takes
@@ -199,7 +201,7 @@ func (a *Agent) stopCommand(ctx context.Context, id string) error {
 }
 
 // Open connects to a session's VNC server; its error is a *tunnel.Error. The
-// caller closes the connection.
+// caller closes the connection, a *tunnel.WebSocket when the server speaks that.
 func (a *Agent) Open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, error) {
 	a.mu.Lock()
 	s := a.sessions[o.Session]
@@ -219,9 +221,19 @@ func (a *Agent) Open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, error
 	}
 	conn, err := s.desktop.dial(ctx)
 	if err != nil {
-		return nil, tunnel.Errorf(tunnel.CodeVNCRefused, "the desktop's VNC server takes no connection: %v", err)
+		return nil, tunnel.Errorf(dialCode(err), "the desktop's VNC server takes no connection: %v", err)
 	}
 	return conn, nil
+}
+
+// dialCode tells a refused password from other failures.
+func dialCode(err error) tunnel.Code {
+	var refused *rfb.RefusedError
+	var web *websocket.RefusedError
+	if errors.As(err, &refused) && refused.Security == rfb.SecurityVNCAuth || errors.As(err, &web) && web.Unauthorized() {
+		return tunnel.CodeVNCPassword
+	}
+	return tunnel.CodeVNCRefused
 }
 
 // Greet is what a viewer hears of the agent itself, once Open has connected it:

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/websocket"
 )
 
 // The types of runtime.
@@ -48,12 +50,17 @@ type RuntimeConfig struct {
 // Endpoint is a VNC server that exists already.
 type Endpoint struct {
 	Name    string `json:"name,omitempty"`
-	Address string `json:"address"` // "host:port" or "unix:/path"
+	Address string `json:"address"` // "host:port", "unix:/path", or a WebSocket's "ws://…" or "wss://…"
 	// PasswordFile holds the password of a VNC server that asks for one, in
 	// plain text; read at each use, a newline at its end left out. Then the
 	// agent goes through the handshake and viewers need no password. Empty: the
 	// handshake is the viewer's.
 	PasswordFile string `json:"password_file,omitempty"`
+	// For addresses that are WebSockets. With User the password is of HTTP's basic
+	// authentication; a VNC password is the viewer's to give then.
+	User   string `json:"user,omitempty"`
+	CAFile string `json:"ca_file,omitempty"` // see websocket.Trust
+	Pin    string `json:"pin,omitempty"`
 }
 
 // Fault is what is wrong with one key of a RuntimeConfig.
@@ -163,11 +170,54 @@ func (c RuntimeConfig) validateStatic(add func(key, format string, args ...any))
 		if e.PasswordFile != "" && !filepath.IsAbs(e.PasswordFile) {
 			add(fmt.Sprintf("endpoints[%d].password_file", i), "%q must be an absolute path", e.PasswordFile)
 		}
+		for _, fault := range e.webSocketFaults() {
+			add(fmt.Sprintf("endpoints[%d].%s", i, fault.Key), "%s", fault.Text)
+		}
 		seen = append(seen, e.Address)
 	}
 }
 
+// webSocketFaults are those of the keys that only a WebSocket has.
+func (e Endpoint) webSocketFaults() (faults []Fault) {
+	add := func(key, text string) { faults = append(faults, Fault{Key: key, Text: text}) }
+	if !websocket.Is(e.Address) {
+		for _, key := range []struct{ name, value string }{{"user", e.User}, {"ca_file", e.CAFile}, {"pin", e.Pin}} {
+			if key.value != "" {
+				add(key.name, "belongs to an address that begins with ws:// or wss://; remove it")
+			}
+		}
+		return faults
+	}
+	switch {
+	case strings.Contains(e.User, ":"):
+		add("user", fmt.Sprintf("%q has a colon, which HTTP's basic authentication can't carry", e.User))
+	case e.User != "" && e.PasswordFile == "":
+		add("password_file", "is missing beside user")
+	case e.User == "" && e.PasswordFile != "":
+		add("user", "is missing beside password_file; behind a WebSocket a password without a user, VNC's, is the viewer's to give")
+	}
+	switch secure := strings.HasPrefix(e.Address, "wss://"); {
+	case !secure && e.CAFile != "":
+		add("ca_file", "has no meaning without TLS; use wss:// or remove it")
+	case !secure && e.Pin != "":
+		add("pin", "has no meaning without TLS; use wss:// or remove it")
+	case secure:
+		if err := e.trust().Check(); err != nil {
+			key := "ca_file"
+			if e.Pin != "" {
+				key = "pin"
+			}
+			add(key, err.Error())
+		}
+	}
+	return faults
+}
+
 func checkAddress(address string) error {
+	if websocket.Is(address) {
+		_, err := websocket.Parse(address)
+		return err
+	}
 	if path, isUnix := strings.CutPrefix(address, unixPrefix); isUnix {
 		if !filepath.IsAbs(path) {
 			return fmt.Errorf("%q needs an absolute path, like unix:/run/vm-1/vnc.sock", address)
@@ -176,7 +226,7 @@ func checkAddress(address string) error {
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" {
-		return fmt.Errorf("%q is not an address; use \"host:port\" or \"unix:/path\"", address)
+		return fmt.Errorf("%q is not an address; use \"host:port\", \"unix:/path\" or \"ws://host:port/path\"", address)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("%q has no port from 1 to 65535", address)

@@ -112,7 +112,7 @@ func TestAgentKeepsThePasswordOfAnEndpoint(t *testing.T) {
 
 	writePassword(t, file, wrong+"\r\n")
 	_, err = a.open(id)
-	wantCode(t, err, tunnel.CodeVNCRefused, "refused the password")
+	wantCode(t, err, tunnel.CodeVNCPassword, "refused the password")
 	if text := err.Error(); strings.Contains(text, wrong[:rfb.MaxPassword]) || strings.Contains(text, secret[:rfb.MaxPassword]) {
 		t.Errorf("%q tells a password", text)
 	}
@@ -130,7 +130,7 @@ func TestAgentKeepsThePasswordOfAnEndpoint(t *testing.T) {
 
 func TestPasswordFilesThatHoldNone(t *testing.T) {
 	folder := t.TempDir()
-	files := map[string]string{"empty": "", "newlines": "\r\n\n", "long": strings.Repeat("x", maxPasswordFile+1)}
+	files := map[string]string{"empty": "", "newlines": "\r\n\n", "long": strings.Repeat("x", 4097)}
 	for name, text := range files {
 		writePassword(t, filepath.Join(folder, name), text)
 	}

@@ -33,6 +33,16 @@ func TestFaultsOfARuntimeNameTheKey(t *testing.T) {
 		{"addresses", RuntimeConfig{Type: TypeStatic, Endpoints: []Endpoint{
 			{Address: "127.0.0.1:5901"}, {Address: "unix:/run/x"}, {Address: "127.0.0.1"}, {Address: "h:0"}, {Address: "unix:x"}, {Address: "127.0.0.1:5901"},
 		}}, []string{`endpoints[2].address: "127.0.0.1"`, `endpoints[3].address: "h:0"`, `endpoints[4].address: absolute path`, "endpoints[5].address: twice"}},
+		{"web sockets", RuntimeConfig{Type: TypeStatic, Endpoints: []Endpoint{
+			{Address: "ws://127.0.0.1:6080/websockify"}, {Address: "wss://vm", User: "kasm", PasswordFile: "/etc/kasm", Pin: "sha256:" + strings.Repeat("0a", 32)},
+			{Address: "ws:///path"}, {Address: "h:1", User: "u", CAFile: "c", Pin: "p"},
+			{Address: "ws://a", User: "u"}, {Address: "ws://b", PasswordFile: "/p"}, {Address: "ws://c", User: "a:b", PasswordFile: "/p"},
+			{Address: "ws://d", CAFile: "/c"}, {Address: "ws://e", Pin: "sha256:"}, {Address: "wss://f", Pin: "abc"}, {Address: "wss://g", CAFile: "/does/not/exist"},
+		}}, []string{
+			`endpoints[2].address: "ws:///path" is not`, "endpoints[3].user: ws:// or wss://", "endpoints[3].ca_file: ws:// or wss://", "endpoints[3].pin: ws:// or wss://",
+			"endpoints[4].password_file: missing beside user", "endpoints[5].user: missing beside password_file", "endpoints[6].user: has a colon",
+			"endpoints[7].ca_file: without TLS", "endpoints[8].pin: without TLS", `endpoints[9].pin: "abc" is not a pin`, "endpoints[10].ca_file: can't be read",
+		}},
 		{"password files", RuntimeConfig{Type: TypeStatic, Endpoints: []Endpoint{
 			{Address: "127.0.0.1:5901", PasswordFile: "/etc/vnc"}, {Address: "127.0.0.1:5902", PasswordFile: "vnc"},
 		}}, []string{`endpoints[1].password_file: "vnc" must be an absolute path`}},

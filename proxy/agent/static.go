@@ -55,7 +55,7 @@ func (d *staticDesktop) dial(ctx context.Context) (net.Conn, error) {
 }
 
 func (d *staticDesktop) welcome(viewer io.ReadWriter) error {
-	if d.endpoint().PasswordFile == "" {
+	if !d.endpoint().welcomes() {
 		return nil
 	}
 	_, err := rfb.Welcome(viewer)

@@ -53,10 +53,10 @@ func (p *pipe) destroy() {
 	_ = unix.Close(p.write)
 }
 
-// fill takes what the socket holds, as much as the pipe takes.
-func (s *socket) fill(p *pipe) (int, error) {
+// fill takes what the socket holds, as much as the pipe takes and limit allows.
+func (s *socket) fill(p *pipe, limit int) (int, error) {
 	for {
-		n, errno := rawSplice(s.fd, p.write, pipeSize, spliceFlags)
+		n, errno := rawSplice(s.fd, p.write, min(limit, pipeSize), spliceFlags)
 		switch errno {
 		case 0:
 			if n == 0 {
@@ -107,12 +107,17 @@ func (c *Conn) Moves(dst *Conn) bool {
 // must not be Pending; afterwards it may be. The error is c's, as Read's; dst's
 // is its Failure.
 func (c *Conn) Move(dst *Conn, header func(n int) []byte) (int, error) {
+	return c.MoveUpTo(pipeSize, dst, header)
+}
+
+// MoveUpTo is Move of limit bytes at most, at least 1.
+func (c *Conn) MoveUpTo(limit int, dst *Conn, header func(n int) []byte) (int, error) {
 	from, to := c.source.(*socket), dst.source.(*socket)
 	p := from.poll.takePipe()
 	if p == nil {
 		return 0, ErrWait // comes again, when there may be descriptors
 	}
-	n, err := from.fill(p)
+	n, err := from.fill(p, limit)
 	if err != nil {
 		from.poll.putPipe(p)
 		return 0, err

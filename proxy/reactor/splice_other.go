@@ -11,5 +11,8 @@ func (c *Conn) Moves(*Conn) bool { return false }
 // Move is never called where Moves is false.
 func (c *Conn) Move(*Conn, func(n int) []byte) (int, error) { return 0, ErrWait }
 
+// MoveUpTo is never called where Moves is false.
+func (c *Conn) MoveUpTo(int, *Conn, func(n int) []byte) (int, error) { return 0, ErrWait }
+
 func (c *Conn) flushPipe() (done bool, err error) { return true, nil }
 func (c *Conn) dropPipe()                         {}

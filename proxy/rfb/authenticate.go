@@ -36,6 +36,19 @@ func (e *RefusedError) Error() string {
 	return text
 }
 
+// UnsupportedError is a server that offers nothing which Authenticate knows.
+type UnsupportedError struct {
+	Offered []SecurityType // at most 255
+}
+
+func (e *UnsupportedError) Error() string {
+	names := make([]string, 0, len(e.Offered))
+	for _, t := range e.Offered[:min(len(e.Offered), 8)] {
+		names = append(names, t.String())
+	}
+	return fmt.Sprintf("the VNC server offers only %s; let it offer VNC authentication (VncAuth) or None", strings.Join(names, ", "))
+}
+
 // Authenticate goes through the handshake with a VNC server as its client, up
 // to ClientInit, which is the next thing to send (RFC 6143 sections 7.1.1 to
 // 7.1.3). Of what the server offers it takes VNC authentication when there is a
@@ -43,7 +56,8 @@ func (e *RefusedError) Error() string {
 //
 // Exactly the handshake's bytes are read from rw. Deadlines are the caller's,
 // who also closes rw after an error: the server is in the middle of a word. No
-// error holds the password. A server that refuses is a *RefusedError.
+// error holds the password. A server that refuses is a *RefusedError, one that
+// offers neither of the two an *UnsupportedError.
 func Authenticate(rw io.ReadWriter, password string) (Handshake, error) {
 	c := client{rw: rw, password: password}
 	if err := c.greet(); err != nil {
@@ -129,11 +143,11 @@ func (c *client) take(offered []byte) error {
 	case vncAuth:
 		return errors.New("the VNC server wants a password, and none is set")
 	default:
-		names := make([]string, 0, len(offered))
-		for _, t := range offered[:min(len(offered), 8)] {
-			names = append(names, SecurityType(t).String())
+		unsupported := &UnsupportedError{}
+		for _, t := range offered {
+			unsupported.Offered = append(unsupported.Offered, SecurityType(t))
 		}
-		return fmt.Errorf("the VNC server offers only %s; let it offer VNC authentication (VncAuth) or None", strings.Join(names, ", "))
+		return unsupported
 	}
 	return nil
 }

@@ -59,6 +59,10 @@ type Observer struct {
 	err     error
 }
 
+// ObserveBehind is an Observer of a handshake that somebody else has gone
+// through for both sides, up to ClientInit.
+func ObserveBehind(agreed Handshake) Observer { return Observer{step: viewerInits, agreed: agreed} }
+
 // step is one word of the handshake, with one who says it.
 type step uint8
 

@@ -16,53 +16,114 @@ import (
 // Exactly the handshake's bytes are read from rw. Deadlines are the caller's,
 // who also closes rw after an error.
 func Welcome(rw io.ReadWriter) (Handshake, error) {
-	h := Handshake{Offered: V38, Security: SecurityNone}
-	offer := h.Offered.Bytes()
-	if _, err := rw.Write(offer[:]); err != nil {
-		return h, err
+	var r Reception
+	if _, err := rw.Write(r.Greeting()); err != nil {
+		return r.Handshake(), err
 	}
-	var line [greetingLen]byte
-	if err := hear(rw, line[:], "its greeting"); err != nil {
-		return h, err
-	}
-	answer, err := ParseVersion(line)
-	if err != nil {
-		return h, err
-	}
-	var ok bool
-	if h.Version, ok = answer.Spoken(); !ok {
-		return h, fmt.Errorf("the viewer speaks RFB %v, which is older than 3.3", answer)
-	}
-	if h.Version == V33 {
-		_, err = rw.Write(AppendSecurityType33(nil, SecurityNone))
-		return h, err
-	}
-	if _, err := rw.Write(AppendSecurityTypes(nil, SecurityNone)); err != nil {
-		return h, err
-	}
-	var choice [1]byte
-	if err := hear(rw, choice[:], "which security type it takes"); err != nil {
-		return h, err
-	}
-	if chosen := SecurityType(choice[0]); chosen != SecurityNone {
-		err := fmt.Errorf("the viewer chose %v, which was not offered; offered is %v", chosen, SecurityNone)
-		refusal := AppendSecurityResult(nil, SecurityFailed)
-		if h.Version == V38 {
-			refusal = AppendReason(refusal, err.Error())
+	for !r.Done() {
+		word := make([]byte, r.length())
+		if _, err := io.ReadFull(rw, word); err != nil {
+			return r.Handshake(), fmt.Errorf("waiting for the viewer to say %s: %w", r.awaited(), unexpected(err))
 		}
-		_, _ = rw.Write(refusal) // it may be gone; the error says more
-		return h, err
+		_, answer, err := r.Hear(word)
+		if _, failed := rw.Write(answer); err == nil {
+			err = failed // after an error the viewer may be gone; the error says more
+		}
+		if err != nil {
+			return r.Handshake(), err
+		}
 	}
-	if h.Version == V37 { // which has no result for None
-		return h, nil
-	}
-	_, err = rw.Write(AppendSecurityResult(nil, SecurityOK))
-	return h, err
+	return r.Handshake(), nil
 }
 
-func hear(r io.Reader, b []byte, what string) error {
-	if _, err := io.ReadFull(r, b); err != nil {
-		return fmt.Errorf("waiting for the viewer to say %s: %w", what, unexpected(err))
+// Reception is Welcome for who can't wait: it takes what the viewer says as it
+// comes. Begin with sending Greeting. The zero value is ready to use; it is not
+// safe for concurrent use.
+type Reception struct {
+	version Version // that the viewer speaks; 0 until it has greeted
+	have    int     // bytes of the word
+	word    [greetingLen]byte
+	done    bool
+}
+
+// Greeting is what is said first.
+func (r *Reception) Greeting() []byte {
+	line := V38.Bytes()
+	return line[:]
+}
+
+// Hear takes the first n bytes of p, one word of the viewer's or a part of it,
+// and returns what has to be sent in answer, nothing perhaps. After an error
+// too the answer is for the viewer; the handshake has failed then.
+func (r *Reception) Hear(p []byte) (n int, answer []byte, err error) {
+	n = copy(r.word[r.have:r.length()], p)
+	if r.have += n; r.have < r.length() || r.done {
+		return n, nil, nil
 	}
-	return nil
+	r.have = 0
+	if r.version == 0 {
+		answer, err = r.greeted()
+	} else {
+		answer, err = r.chosen(SecurityType(r.word[0]))
+	}
+	return n, answer, err
+}
+
+// Done tells whether the viewer's ClientInit is what comes next.
+func (r *Reception) Done() bool { return r.done }
+
+// Handshake is what was agreed on; Version is 0 until it was.
+func (r *Reception) Handshake() Handshake {
+	return Handshake{Offered: V38, Version: r.version, Security: SecurityNone}
+}
+
+// length is the word's, in bytes.
+func (r *Reception) length() int {
+	switch {
+	case r.done:
+		return 0
+	case r.version == 0:
+		return greetingLen
+	default:
+		return 1
+	}
+}
+
+func (r *Reception) awaited() string {
+	if r.version == 0 {
+		return "its greeting"
+	}
+	return "which security type it takes"
+}
+
+func (r *Reception) greeted() (answer []byte, err error) {
+	said, err := ParseVersion(r.word)
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	if r.version, ok = said.Spoken(); !ok {
+		return nil, fmt.Errorf("the viewer speaks RFB %v, which is older than 3.3", said)
+	}
+	if r.version == V33 {
+		r.done = true
+		return AppendSecurityType33(nil, SecurityNone), nil
+	}
+	return AppendSecurityTypes(nil, SecurityNone), nil
+}
+
+func (r *Reception) chosen(t SecurityType) (answer []byte, err error) {
+	if t != SecurityNone {
+		err := fmt.Errorf("the viewer chose %v, which was not offered; offered is %v", t, SecurityNone)
+		answer = AppendSecurityResult(nil, SecurityFailed)
+		if r.version == V38 {
+			answer = AppendReason(answer, err.Error())
+		}
+		return answer, err
+	}
+	r.done = true
+	if r.version == V37 { // which has no result for None
+		return nil, nil
+	}
+	return AppendSecurityResult(nil, SecurityOK), nil
 }

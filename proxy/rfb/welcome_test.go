@@ -96,3 +96,28 @@ func FuzzWelcome(f *testing.F) {
 		}
 	})
 }
+
+// A Reception that hears a viewer in pieces says what Welcome says to it.
+func FuzzReception(f *testing.F) {
+	f.Add("RFB 003.008\n\x01"+after, 3)
+	f.Add("RFB 003.007\n\x02", 1)
+	f.Add("RFB 003.003\n\x01", 12)
+	f.Fuzz(func(t *testing.T, says string, piece int) {
+		s := newScript(says)
+		h, failed := Welcome(s)
+		var r Reception
+		said, rest, err := r.Greeting(), []byte(says), error(nil)
+		for len(rest) > 0 && !r.Done() && err == nil {
+			var n int
+			var answer []byte
+			n, answer, err = r.Hear(rest[:min(max(piece, 1), len(rest))])
+			if n == 0 && !r.Done() && err == nil {
+				t.Fatalf("it takes nothing of %q", rest)
+			}
+			rest, said = rest[n:], append(said, answer...)
+		}
+		if r.Done() != (failed == nil) || r.Handshake() != h || string(said) != s.answers.String() || r.Done() && len(rest) != s.said.Len() {
+			t.Errorf("%+v, %v, says %q, leaves %q; Welcome: %+v, %v, says %q", r.Handshake(), err, said, rest, h, failed, s.answers.String())
+		}
+	})
+}

@@ -37,7 +37,7 @@ type ClientOptions struct {
 	// session come one after another, for several at once.
 	Command func(ctx context.Context, c Command) error
 	// Open connects to the session's VNC server, within openLimit; the client
-	// closes what it returns. Half-close is passed on to a connection that has
+	// closes what it returns, which is a *WebSocket when the server speaks that. Half-close is passed on to a connection that has
 	// CloseWrite.
 	Open func(ctx context.Context, o OpenRequest) (net.Conn, error)
 	// Greet, unless nil, speaks with the viewer of a stream that Open has opened,

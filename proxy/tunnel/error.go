@@ -24,6 +24,7 @@ const (
 	CodeNoSession      Code = "no_session"      // the agent does not run this session
 	CodeSessionStarts  Code = "session_starts"  // its VNC server does not answer yet
 	CodeVNCRefused     Code = "vnc_refused"     // its VNC server refused the connection
+	CodeVNCPassword    Code = "vnc_password"    // its VNC server refused the agent's password
 	CodeNoRuntime      Code = "no_runtime"      // the agent has no runtime of that name
 	CodeNoRoom         Code = "no_room"         // capacity or slots are used up
 	CodeRuntimeMissing Code = "runtime_missing" // the runtime's program is not installed
@@ -68,6 +69,7 @@ func codesByStatus() []Code {
 		CodeBadRequest, CodeUnauthorized, CodeAgentIDTaken, CodeSuperseded, CodeAgentOffline, CodeAgentBusy,
 		CodeAgentRemoved, CodeNoSession, CodeSessionStarts, CodeVNCRefused, CodeNoRuntime, CodeNoRoom,
 		CodeRuntimeMissing, CodeNodeDraining, CodeTimeout, CodeUnavailable,
+		CodeVNCPassword,
 	}
 }
 

@@ -80,7 +80,8 @@ func bareConn(hijacked net.Conn) (net.Conn, error) {
 
 // Open asks the agent for a stream to o.Session. The connection it returns is
 // the agent's own, a *net.TCPConn or *tls.Conn as the server accepted it,
-// without a wrapper and with nothing read ahead; the caller closes it. What
+// without a wrapper and with nothing read ahead, or a *WebSocket around that when
+// o allows it; the caller closes it. What
 // goes in comes out at the VNC server, and CloseWrite is passed on both ways.
 // The stream outlives the control channel.
 //
@@ -111,8 +112,10 @@ func (h *Hub) open(ctx context.Context, agentID string, o OpenRequest) (net.Conn
 		if err != nil {
 			return nil, err
 		}
-		err = t.openOn(ctx, conn, frame)
+		webSocket, err := t.openOn(ctx, conn, frame)
 		switch {
+		case err == nil && webSocket:
+			return &WebSocket{conn}, nil
 		case err == nil:
 			return conn, nil
 		case ctx.Err() != nil:
@@ -170,9 +173,9 @@ func (t *tunnel) takeSpare(ctx context.Context) (net.Conn, error) {
 
 // openOn turns a spare into a stream. On a refusal of the agent's own the
 // spare goes back to the pool; on any other error it is closed.
-func (t *tunnel) openOn(ctx context.Context, conn net.Conn, open []byte) error {
+func (t *tunnel) openOn(ctx context.Context, conn net.Conn, open []byte) (webSocket bool, err error) {
 	stop := interruptAtEnd(ctx, conn)
-	refusal, err := t.exchangeOpen(ctx, conn, open)
+	answer, err := t.exchangeOpen(ctx, conn, open)
 	if !stop() {
 		err = t.interrupted(ctx)
 	}
@@ -182,35 +185,35 @@ func (t *tunnel) openOn(ctx context.Context, conn net.Conn, open []byte) error {
 	switch {
 	case err != nil:
 		_ = conn.Close()
-		return err
-	case refusal != nil:
+		return false, err
+	case answer.Error != nil:
 		t.putSpare(conn)
-		return refusal
+		return false, answer.Error
 	default:
-		return nil
+		return answer.WebSocket, nil
 	}
 }
 
-func (t *tunnel) exchangeOpen(ctx context.Context, conn net.Conn, open []byte) (refusal *Error, err error) {
+func (t *tunnel) exchangeOpen(ctx context.Context, conn net.Conn, open []byte) (answer openAnswer, err error) {
 	if err := echo(ctx, conn, echoTimeout, open); err != nil {
-		return nil, err
+		return answer, err
 	}
 	if err := deadline(ctx, conn, openTimeout); err != nil {
-		return nil, err
+		return answer, err
 	}
 	kind, payload, err := readFrame(conn)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, Errorf(CodeTimeout, "agent %s did not answer the open within %v", t.agentID, openTimeout)
+		return answer, Errorf(CodeTimeout, "agent %s did not answer the open within %v", t.agentID, openTimeout)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errDeadSpare, err)
+		return answer, fmt.Errorf("%w: %w", errDeadSpare, err)
 	case kind != frameOpenAnswer:
-		return nil, fmt.Errorf("%w: a frame of type %d where an open answer belongs", errDeadSpare, kind)
+		return answer, fmt.Errorf("%w: a frame of type %d where an open answer belongs", errDeadSpare, kind)
 	}
-	if refusal, err = parseOpenAnswer(payload); err != nil {
-		return nil, fmt.Errorf("%w: %w", errDeadSpare, err)
+	if answer, err = parseOpenAnswer(payload); err != nil {
+		return answer, fmt.Errorf("%w: %w", errDeadSpare, err)
 	}
-	return refusal, nil
+	return answer, nil
 }
 
 func (t *tunnel) putSpare(conn net.Conn) {

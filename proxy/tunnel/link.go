@@ -273,9 +273,15 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 	}
 	log := l.log.With(zap.String("session", o.Session), zap.String("stream", o.Stream))
 	ctx, cancel := context.WithTimeout(l.run, openLimit)
-	server, err := l.client.o.Open(ctx, o)
+	server, err := l.open(ctx, o)
 	cancel()
-	answer, encoding := openAnswerFrame(codedError(err))
+	var answer []byte
+	var encoding error
+	if err == nil {
+		answer, encoding = openedFrame(server)
+	} else {
+		answer, encoding = openAnswerFrame(codedError(err))
+	}
 	if encoding == nil {
 		encoding = writeWithin(conn, writeTimeout, answer)
 	}
@@ -298,8 +304,21 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 		_ = server.Close()
 		return false
 	}
+	if w, ok := server.(*WebSocket); ok {
+		server = w.Conn
+	}
 	l.client.carry(l.run, conn, server, log)
 	return false
+}
+
+// open refuses what the edge could not understand.
+func (l *link) open(ctx context.Context, o OpenRequest) (net.Conn, error) {
+	server, err := l.client.o.Open(ctx, o)
+	if _, webSocket := server.(*WebSocket); webSocket && err == nil && !o.WebSocket {
+		_ = server.Close()
+		return nil, Errorf(CodeVNCRefused, "the VNC server speaks WebSocket, which this edge is too old for; update it")
+	}
+	return server, err
 }
 
 // greet leaves conn without a deadline.

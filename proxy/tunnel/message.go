@@ -150,4 +150,7 @@ type Bye struct {
 type OpenRequest struct {
 	Session string `json:"session"`
 	Stream  string `json:"stream"`
+	// WebSocket: the edge can carry the frames of a VNC server that speaks
+	// WebSocket itself.
+	WebSocket bool `json:"websocket,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 )
 
 // On an idle stream connection both ends speak in frames: a type byte, the
@@ -42,8 +43,13 @@ const (
 // openAnswer is the payload of an open answer: Error is nil when the VNC
 // server is connected.
 type openAnswer struct {
-	Error *Error `json:"error,omitempty"`
+	Error     *Error `json:"error,omitempty"`
+	WebSocket bool   `json:"websocket,omitempty"` // the raw bytes are frames; only for an edge that takes them
 }
+
+// WebSocket is a stream whose bytes are the frames of a WebSocket, of which the
+// VNC server is the server's end, after the opening handshake.
+type WebSocket struct{ net.Conn }
 
 func appendFrame(b []byte, t frameType, payload []byte) []byte {
 	b = append(b, byte(t))
@@ -121,10 +127,20 @@ func openAnswerFrame(e *Error) ([]byte, error) {
 	return appendFrame(nil, frameOpenAnswer, payload), nil
 }
 
-func parseOpenAnswer(payload []byte) (*Error, error) {
+// openedFrame answers an open with ok.
+func openedFrame(server net.Conn) ([]byte, error) {
+	_, webSocket := server.(*WebSocket)
+	payload, err := json.Marshal(openAnswer{WebSocket: webSocket})
+	if err != nil {
+		return nil, err
+	}
+	return appendFrame(nil, frameOpenAnswer, payload), nil
+}
+
+func parseOpenAnswer(payload []byte) (openAnswer, error) {
 	var a openAnswer
 	if err := json.Unmarshal(payload, &a); err != nil {
-		return nil, Errorf(CodeBadRequest, "an open answer that is not JSON: %v", err)
+		return openAnswer{}, Errorf(CodeBadRequest, "an open answer that is not JSON: %v", err)
 	}
-	return a.Error, nil
+	return a, nil
 }

@@ -47,7 +47,8 @@ func TestAnEndlessErrorTextIsCut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			refusal, err := parseOpenAnswer(payload)
+			answer, err := parseOpenAnswer(payload)
+			refusal := answer.Error
 			if err != nil || refusal.Code != CodeVNCRefused || refusal.Text == "" || strings.ContainsRune(refusal.Text, '\uFFFD') {
 				t.Errorf("refusal %+v, %v", refusal, err)
 			}
@@ -108,8 +109,8 @@ func FuzzReadFrame(f *testing.F) {
 		if o, err := parseOpen(payload); err == nil && o.check() != nil {
 			t.Errorf("parseOpen lets %+v pass", o)
 		}
-		if refusal, err := parseOpenAnswer(payload); err == nil {
-			if _, err := openAnswerFrame(refusal); err != nil {
+		if answer, err := parseOpenAnswer(payload); err == nil {
+			if _, err := openAnswerFrame(answer.Error); err != nil {
 				t.Errorf("an answer that can't be sent on: %v", err)
 			}
 		}

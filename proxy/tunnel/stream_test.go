@@ -1,9 +1,11 @@
 package tunnel
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
+	"strings"
 	"testing"
 )
 
@@ -82,5 +84,36 @@ func TestHalfCloseOfTheServerIsPassedOn(t *testing.T) {
 	}
 	if got := <-heard; got != "still here" {
 		t.Fatalf("the server heard %q", got)
+	}
+}
+
+// The frames of a VNC server that speaks WebSocket are for edges that ask for
+// them; others are told so, and the connection is a spare again.
+func TestWebSocketStreams(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, ...edgeOption) *testEdge{"plain": newEdge, "TLS": newTLSEdge} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t)
+			open := vncServer(t, echoServer)
+			a, _ := connected(t, e, func(o *ClientOptions) {
+				o.Open = func(ctx context.Context, o OpenRequest) (net.Conn, error) {
+					conn, err := open(ctx, o)
+					return &WebSocket{conn}, err
+				}
+			})
+			o := request(1)
+			for range 3 {
+				_, err := e.hub.Open(deadlined(t), a.id, o)
+				wantCode(t, err, CodeVNCRefused)
+				if !strings.Contains(err.Error(), "WebSocket") {
+					t.Error(err)
+				}
+			}
+			o.WebSocket = true
+			conn, ok := mustOpen(t, e, a.id, o).(*WebSocket)
+			if !ok {
+				t.Fatal("the edge is not told that frames follow")
+			}
+			roundTrip(t, conn.Conn, "\x82\x05hello")
+		})
 	}
 }

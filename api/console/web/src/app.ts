@@ -33,11 +33,17 @@ export class App implements Omit<Context, "me" | "changes"> {
 
   start(): void {
     window.addEventListener("popstate", () => void this.show());
+    // Browsers may keep a page that was left, connections and all, to come back to it.
+    window.addEventListener("pagehide", () => {
+      this.page.abort();
+      this.endVisit();
+    });
+    window.addEventListener("pageshow", ({ persisted }) => persisted && void this.show());
     void this.show();
   }
 
   go(path: string): void {
-    if (path === location.pathname) history.replaceState(null, "", path);
+    if (path === location.pathname + location.search) history.replaceState(null, "", path);
     else history.pushState(null, "", path);
     void this.show();
   }
@@ -84,7 +90,8 @@ export class App implements Omit<Context, "me" | "changes"> {
     if (signal.aborted) return;
     const context: Context = { ...this.visit, ...this.actions() };
     const desktop = /^\/desktop\/([^/]+)$/.exec(location.pathname)?.[1];
-    this.put(desktop ? viewerPage(decodeURIComponent(desktop), context, signal) : consolePage(context, signal));
+    const mode = new URLSearchParams(location.search).get("mode") === "view" ? "view" : "control";
+    this.put(desktop ? viewerPage(decodeURIComponent(desktop), mode, context, signal) : consolePage(context, signal));
   }
 
   private nextPage(): AbortSignal {

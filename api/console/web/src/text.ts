@@ -9,6 +9,35 @@ export function age(since: string | null, now: number = Date.now()): string {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
+/** How long it still is, as "0:48" or "12:05". */
+export function countdown(milliseconds: number): string {
+  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+/** A time in the unit and with the digits that say something: "24 ms", "1.3 s". */
+export function duration(milliseconds: number): string {
+  if (milliseconds < 1) return "under 1 ms";
+  if (milliseconds < 999.5) return `${Math.round(milliseconds)} ms`;
+  return `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+/** A number of bytes, by powers of 1000: "0 B", "14 KB", "12.4 MB". */
+export function bytes(count: number): string {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let unit = 0;
+  while (count >= 999.5 && unit < units.length - 1) {
+    count /= 1000;
+    unit++;
+  }
+  return `${count < 99.95 && unit > 1 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
+}
+
+/** What a session's reason tells people: one such as "idle: nobody used it for 5m" begins with a word for programs. */
+export function reasonWords(reason: string): string {
+  return sentence(reason.replace(/^(idle|max_duration): /, ""));
+}
+
 /** Makes a sentence of a reason such as "the desktop ended by itself". */
 export function sentence(words: string): string {
   const text = words.trim();

@@ -1,7 +1,11 @@
-import type { Agent, Me, Session, SessionPage, SessionWish, Ticket } from "./types.ts";
+import { EdgeClock } from "./clock.ts";
+import type { Agent, Me, Mode, Session, SessionPage, SessionWish, SessionWithStreams, Ticket } from "./types.ts";
 
 /** How long the edge may take to answer, in milliseconds. */
 const patience = 10_000;
+
+/** The time at the edge, by its answers. */
+export const edgeClock = new EdgeClock();
 
 /** The edge answered with an error (RFC 9457); the message is for people. */
 export class Problem extends Error {
@@ -9,6 +13,8 @@ export class Problem extends Error {
     readonly status: number,
     readonly code: string,
     detail: string,
+    /** How long to wait before asking again, in milliseconds; 0: nothing was said. */
+    readonly retryAfter = 0,
   ) {
     super(detail);
   }
@@ -36,6 +42,7 @@ interface Request {
 async function request<Answer>(method: string, path: string, { body, headers, signal }: Request = {}): Promise<Answer> {
   let response: Response;
   let text: string;
+  const asked = Date.now();
   try {
     response = await fetch(`/api/v1${path}`, {
       method,
@@ -43,6 +50,7 @@ async function request<Answer>(method: string, path: string, { body, headers, si
       ...(body && { body: JSON.stringify(body) }),
       signal: AbortSignal.any([AbortSignal.timeout(patience), ...(signal ? [signal] : [])]),
     });
+    edgeClock.told(response.headers.get("Date"), asked);
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw new DOMException("no longer wanted", "AbortError");
@@ -53,12 +61,13 @@ async function request<Answer>(method: string, path: string, { body, headers, si
 }
 
 function problemOf(response: Response, text: string): Problem {
+  const retryAfter = Number(response.headers.get("Retry-After")) * 1000 || 0; // a date is nothing that the edge says
   try {
     const { code, detail, title } = JSON.parse(text) as { code?: string; detail?: string; title?: string };
-    return new Problem(response.status, code ?? "", detail || title || `The server answered ${response.status}.`);
+    return new Problem(response.status, code ?? "", detail || title || `The server answered ${response.status}.`, retryAfter);
   } catch {
     // Something between the browser and the edge has answered.
-    return new Problem(response.status, "", `The server answered ${response.status} ${response.statusText}.`);
+    return new Problem(response.status, "", `The server answered ${response.status} ${response.statusText}.`, retryAfter);
   }
 }
 
@@ -71,10 +80,9 @@ export const api = {
 
   sessions: (states: readonly string[], limit: number, signal?: AbortSignal) =>
     request<SessionPage>("GET", `/sessions?state=${states.join()}&limit=${limit}`, { signal }),
-  session: (id: string, signal?: AbortSignal) => request<Session>("GET", session(id), { signal }),
+  session: (id: string, signal?: AbortSignal) => request<SessionWithStreams>("GET", session(id), { signal }),
   stopSession: (id: string) => request<Session>("DELETE", session(id)),
-  ticket: (id: string, signal?: AbortSignal) =>
-    request<Ticket>("POST", `${session(id)}/vnc`, { body: { mode: "control" }, signal }),
+  ticket: (id: string, mode: Mode, signal?: AbortSignal) => request<Ticket>("POST", `${session(id)}/vnc`, { body: { mode }, signal }),
 
   /** Asks once more when no answer came; the key makes sure that there is one desktop all the same. */
   async createSession(wish: SessionWish): Promise<Session> {

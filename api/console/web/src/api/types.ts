@@ -29,6 +29,38 @@ export interface Session {
   viewers: number;
   created_at: string | null;
   expires_at: string | null;
+  /** When it ends by itself, told shortly before; null while that is not near. */
+  ends_at: string | null;
+  ends_because: EndsBecause;
+}
+
+/** Why a desktop ends by itself; empty when it does not. */
+export type EndsBecause = "" | "idle_timeout" | "max_duration";
+
+export interface SessionWithStreams extends Session {
+  streams: StreamQuality[];
+}
+
+/** One viewer's connection and how well it serves, from its start to now. */
+export interface StreamQuality {
+  /** The id of the ticket that opened it. */
+  ticket: string;
+  since: string;
+  /** From a ping to its answer. */
+  rtt_ms: Quantiles | null;
+  /** From an input to the next update. */
+  response_ms: Quantiles | null;
+  /** Between updates, while the picture moves. */
+  gap_ms: Quantiles | null;
+  /** Times that the viewer could not take what there was for it. */
+  stalls: number;
+  bytes_to_viewer: number;
+  bytes_from_viewer: number;
+}
+
+export interface Quantiles {
+  p50: number;
+  p95: number;
 }
 
 export interface SessionPage {
@@ -45,9 +77,18 @@ export interface SessionWish {
   height?: number;
 }
 
+/** What a viewer may do. */
+export type Mode = "control" | "view";
+
 export interface Ticket {
   /** A credential, good for one connection. */
   token: string;
+  /** No secret: names the connection among the session's streams. */
+  id: string;
+  /** Whether what is pasted here reaches the desktop. */
+  clipboard_in: boolean;
+  /** Why it would open nothing now; retry_after in seconds. */
+  not_now: { code: string; detail: string; retry_after: number } | null;
 }
 
 export interface Agent {
@@ -82,4 +123,7 @@ export interface Change {
   type: "session" | "agent" | "node" | "pool" | "resync";
   id?: string;
   state?: string;
+  /** Of a session whose end is announced; one without takes that back. */
+  ends_at?: string;
+  ends_because?: EndsBecause;
 }

@@ -76,6 +76,7 @@ export class Desktops {
     context.changes.listen(({ type }) => (type === "session" || type === "resync") && this.refresh(), signal);
     agents?.onChange(() => this.rows.update(this.known));
     every(5000, signal, () => this.rows.update(this.known)); // their ages
+    every(1000, signal, () => this.known.some(({ ends_at }) => ends_at) && this.rows.update(this.known));
     document.addEventListener("keydown", (event) => wish.key(event), { signal });
     this.refresh();
   }

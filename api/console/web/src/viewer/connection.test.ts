@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { NoAnswer, Problem } from "../api/client.ts";
-import type { Session, State } from "../api/types.ts";
+import type { Session, State, Ticket } from "../api/types.ts";
 import { Connection, type Needs, type Status, type Stream } from "./connection.ts";
 import { lost, type Ending } from "./reasons.ts";
 
@@ -17,6 +17,8 @@ class FakeStream implements Stream {
     this.end({ code: "viewer_left", words: "" });
   }
 }
+
+const ticket = (token: string): Ticket => ({ token, id: token, clipboard_in: true, not_now: null });
 
 /** An edge with one session, a clock, and a page that looks on. */
 function setUp(t: TestContext, overrides: Partial<Needs> = {}) {
@@ -37,7 +39,7 @@ function setUp(t: TestContext, overrides: Partial<Needs> = {}) {
   const abort = new AbortController();
   const connection = new Connection({
     session: async () => ({ state: world.state, reason: world.reason }) as Session,
-    ticket: async () => `ticket-${++world.tickets}`,
+    ticket: async () => ticket(`ticket-${++world.tickets}`),
     open: () => {
       const stream = new FakeStream();
       world.streams.push(stream);
@@ -70,7 +72,7 @@ test("it connects, and comes back with a fresh ticket when the connection is los
 
   world.stream.end(lost);
   await settle();
-  assert.deepEqual(world.status, { state: "reconnecting", words: lost.words, retryAt: Date.now() + 250 });
+  assert.deepEqual(world.status, { state: "reconnecting", words: lost.words, code: "lost", retryAt: Date.now() + 250 });
   await tick(249);
   assert.equal(world.streams.length, 1);
   await tick(1);
@@ -183,6 +185,41 @@ test("a nudge ends the wait at once", async (t) => {
   assert.equal(world.streams.length, 1);
   abort.abort();
   await run;
+});
+
+test("where there is no room it waits as long as it is told, then longer each time, and opens nothing", async (t) => {
+  for (const [what, refusal] of [
+    ["a limit on viewers", { code: "session_limit_reached", detail: "There are 3 viewers.", retry_after: 5 }],
+    ["a limit on requests", new Problem(429, "session_limit_reached", "There are 3 viewers.", 5000)],
+  ] as const) {
+    await t.test(what, async (t) => {
+      let full = true;
+      const { world, settle, tick, abort, run } = setUp(t, {
+        ticket: async () => {
+          if (full && refusal instanceof Problem) throw refusal;
+          return { ...ticket("t"), not_now: full ? (refusal as Ticket["not_now"]) : null };
+        },
+      });
+      await settle();
+      for (const wait of [5250, 5500, 6000]) {
+        const status = { state: "reconnecting", words: "There are 3 viewers.", code: "session_limit_reached" };
+        assert.deepEqual(world.status, { ...status, retryAt: Date.now() + wait });
+        await tick(wait);
+      }
+      assert.equal(world.streams.length, 0);
+      full = false;
+      await tick(7000);
+      assert.equal(world.streams.length, 1);
+      abort.abort();
+      await run;
+    });
+  }
+});
+
+test("a desktop that ended by itself says why without the word for programs", async (t) => {
+  const { world, run } = setUp(t, { session: async () => ({ state: "terminated", reason: "idle: nobody used it for 5m" }) as Session });
+  await run;
+  assert.deepEqual(world.status, { state: "ended", ending: { code: "session_ended", words: "Nobody used it for 5m." } });
 });
 
 test("a draining edge is left for another within half a second", async (t) => {

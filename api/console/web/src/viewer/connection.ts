@@ -1,7 +1,7 @@
 import { isAborted, isLoggedOut, NoAnswer, Problem } from "../api/client.ts";
-import type { Session } from "../api/types.ts";
+import type { Session, Ticket } from "../api/types.ts";
 import { Backoff } from "../backoff.ts";
-import { sentence } from "../text.ts";
+import { reasonWords, sentence } from "../text.ts";
 import { isFinal, lost, type Ending } from "./reasons.ts";
 
 /** One try to show the desktop: a WebSocket and the picture drawn from it. */
@@ -15,13 +15,13 @@ export interface Stream {
 export type Status =
   | { state: "connecting"; words: string }
   | { state: "live" }
-  | { state: "reconnecting"; words: string; retryAt: number | undefined } // undefined: trying now
+  | { state: "reconnecting"; words: string; code: string; retryAt: number | undefined } // undefined: trying now
   | { state: "ended"; ending: Ending };
 
 export interface Needs {
   session(signal: AbortSignal): Promise<Session>;
-  ticket(signal: AbortSignal): Promise<string>;
-  open(ticket: string): Stream;
+  ticket(signal: AbortSignal): Promise<Ticket>;
+  open(ticket: Ticket): Stream;
   /** Called at each change of status. */
   status(status: Status): void;
   random?: () => number;
@@ -71,7 +71,9 @@ export class Connection {
     try {
       const hindrance = await this.ready(signal);
       if (hindrance) return hindrance;
-      stream = this.needs.open(await this.needs.ticket(signal));
+      const ticket = await this.needs.ticket(signal);
+      if (ticket.not_now) return endingOfNotNow(ticket.not_now);
+      stream = this.needs.open(ticket);
       return await this.show(stream);
     } catch (error) {
       if (isAborted(error)) return undefined;
@@ -111,10 +113,10 @@ export class Connection {
         case "hibernated":
           return { code: "hibernated", words: sentence(reason) || "The desktop is paused." };
         case "failed":
-          return { code: "session_ended", words: sentence(reason) || "The desktop has failed." };
+          return { code: "session_ended", words: reasonWords(reason) || "The desktop has failed." };
         case "stopping":
         case "terminated":
-          return { code: "session_ended", words: sentence(reason) || "The desktop has ended." };
+          return { code: "session_ended", words: reasonWords(reason) || "The desktop has ended." };
       }
     }
   }
@@ -122,20 +124,20 @@ export class Connection {
   /** Tells that an attempt goes on, and what it waits for. */
   private trying(words: string): void {
     this.needs.status(
-      this.wasLive ? { state: "reconnecting", words, retryAt: undefined } : { state: "connecting", words },
+      this.wasLive ? { state: "reconnecting", words, code: "session_starting", retryAt: undefined } : { state: "connecting", words },
     );
   }
 
-  private async pause({ code, words }: Ending, signal: AbortSignal): Promise<void> {
+  private async pause({ code, words, retryAfter = 0 }: Ending, signal: AbortSignal): Promise<void> {
     if (code === "session_starting") {
       this.trying(words);
       await this.sleep(pollWhileStarting, signal);
       return;
     }
-    const wait = code === "node_draining" ? handOver * this.random() : this.backoff.next();
-    this.needs.status({ state: "reconnecting", words, retryAt: Date.now() + wait });
+    const wait = code === "node_draining" ? handOver * this.random() : retryAfter + this.backoff.next();
+    this.needs.status({ state: "reconnecting", words, code, retryAt: Date.now() + wait });
     await this.sleep(wait, signal);
-    this.needs.status({ state: "reconnecting", words, retryAt: undefined });
+    this.needs.status({ state: "reconnecting", words, code, retryAt: undefined });
   }
 
   private sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
@@ -154,6 +156,10 @@ export class Connection {
   }
 }
 
+function endingOfNotNow({ code, detail, retry_after }: NonNullable<Ticket["not_now"]>): Ending {
+  return { code, words: sentence(detail), retryAfter: retry_after * 1000 };
+}
+
 /** What an API call's failure means for the viewer. Throws what it can't explain. */
 function endingOfError(error: unknown): Ending {
   if (error instanceof NoAnswer) return { code: "no_answer", words: error.message };
@@ -168,6 +174,6 @@ function endingOfError(error: unknown): Ending {
     case 409:
       return { code: "session_ended", words };
     default:
-      return { code: error.code || "unavailable", words };
+      return { code: error.code || "unavailable", words, retryAfter: error.retryAfter };
   }
 }

@@ -1,11 +1,13 @@
+import type { Mode } from "../api/types.ts";
 import { every, h, setText } from "../ui/dom.ts";
 import { sentence } from "../text.ts";
 import type { Status } from "./connection.ts";
-import { isOver } from "./reasons.ts";
+import { explain, isCrowded, isOver } from "./reasons.ts";
 
 export interface CoverActions {
   retry(): void;
   reconnect(): void;
+  control(): void;
   create(): void;
   leave(): void;
 }
@@ -17,17 +19,23 @@ export class Cover {
   private readonly countdown = h("p", { class: "quiet" });
   private readonly retry: HTMLButtonElement;
   private readonly again: HTMLButtonElement;
+  private readonly control: HTMLButtonElement;
   private readonly create: HTMLButtonElement;
   private readonly leave: HTMLButtonElement;
   private readonly spinner = h("div", { class: "spinner", "aria-hidden": "true" });
   readonly element: HTMLElement;
   private retryAt: number | undefined;
 
-  constructor(actions: CoverActions, signal: AbortSignal) {
+  constructor(
+    private readonly mode: Mode,
+    actions: CoverActions,
+    signal: AbortSignal,
+  ) {
     const button = (label: string, testid: string, onclick: () => void) =>
       h("button", { type: "button", class: "button", "data-testid": testid, onclick }, label);
     this.retry = button("Try now", "retry", actions.retry);
     this.again = button("Connect again", "reconnect", actions.reconnect);
+    this.control = button("Open to control", "control", actions.control);
     this.create = button("New desktop", "start-new", actions.create);
     this.leave = button("Back to desktops", "leave", actions.leave);
     this.leave.classList.add("primary");
@@ -41,7 +49,7 @@ export class Cover {
         this.title,
         this.reason,
         this.countdown,
-        h("div", { class: "actions" }, this.retry, this.again, this.create, this.leave),
+        h("div", { class: "actions" }, this.retry, this.again, this.control, this.create, this.leave),
       ),
     );
     every(250, signal, () => this.tick());
@@ -55,21 +63,22 @@ export class Cover {
     this.spinner.hidden = state === "ended";
     this.countdown.hidden = this.retry.hidden = state !== "reconnecting";
     this.leave.hidden = this.create.hidden = state !== "ended";
-    this.again.hidden = true;
+    this.again.hidden = this.control.hidden = true;
     switch (status.state) {
       case "connecting":
         setText(this.title, "Opening your desktop");
         setText(this.reason, status.words);
         break;
       case "reconnecting":
-        setText(this.title, "Reconnecting");
+        setText(this.title, isCrowded(status) ? "No room at the moment" : "Reconnecting");
         setText(this.reason, sentence(status.words));
         break;
       case "ended":
         setText(this.title, isOver(status.ending) ? "This desktop is gone" : "Disconnected");
-        setText(this.reason, sentence(status.ending.words));
+        setText(this.reason, sentence(explain(status.ending, this.mode)));
+        this.control.hidden = this.mode !== "view" || status.ending.code !== "unenforceable";
         this.create.hidden = !isOver(status.ending);
-        this.again.hidden = isOver(status.ending);
+        this.again.hidden = isOver(status.ending) || !this.control.hidden;
         break;
     }
     this.tick();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { endingOf, isFinal, isOver, lost, refused, unreadable } from "./reasons.ts";
+import { endingOf, explain, isCrowded, isFinal, isOver, lost, refused, unreadable } from "./reasons.ts";
 
 test("a close frame's reason is a word and what to tell", () => {
   for (const [code, reason, wasLive, ending] of [
@@ -19,12 +19,20 @@ test("a close frame's reason is a word and what to tell", () => {
 test("what the proxy says not to retry is final, and nothing else of it", () => {
   const table = readFileSync("../../../proxy/reason.go", "utf8");
   const words = new Map([...table.matchAll(/^\t(\w+)\s+Reason = "(\w+)"$/gm)].map(([, name, word]) => [name!, word!]));
-  const rows = [...table.matchAll(/^\t\{(\w+), \d+, \d+, By\w+, (true|false), /gm)];
+  const rows = [...table.matchAll(/^\t\{(\w+), \d+, (\d+), By\w+, (true|false), /gm)];
   assert.ok(rows.length > 25 && rows.length === words.size, `${rows.length} rows, ${words.size} words`);
-  for (const [, name, retry] of rows) {
+  for (const [, name, close, retry] of rows) {
     const ending = { code: words.get(name!)!, words: "" };
     assert.equal(isFinal(ending), retry === "false", ending.code);
+    assert.equal(isCrowded(ending), close === "1013", ending.code); // try again later (RFC 6455 section 7.4.1's registry)
   }
+});
+
+test("who can't be kept to looking is told what to do, and others what the edge says", () => {
+  const hidden = { code: "unenforceable", words: "This VNC server's kind of security makes a limited viewer impossible." };
+  assert.match(explain(hidden, "view"), /view-only connection can't be guaranteed.*Open it to control it/);
+  assert.match(explain(hidden, "control"), /Pasting .* is off/);
+  assert.equal(explain(lost, "view"), lost.words);
 });
 
 test("only some final endings are the desktop's own", () => {

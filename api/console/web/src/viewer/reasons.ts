@@ -1,7 +1,11 @@
-/** Why a stream ended: a stable word (proxy/reason.go) and what to tell a person. */
+import type { Mode } from "../api/types.ts";
+
+/** Why a stream ended, or could not begin: a stable word (proxy/reason.go) and what to tell a person. */
 export interface Ending {
   code: string;
   words: string;
+  /** How long to wait before another try at least, in milliseconds; nothing: not told. */
+  retryAfter?: number;
 }
 
 /** Endings of the page's own: the edge could say nothing, or was not asked. */
@@ -30,6 +34,7 @@ const final: ReadonlyMap<string, "over" | "there"> = new Map([
   ["text_frame", "there"],
   ["protocol_error", "there"],
   ["message_too_big", "there"],
+  ["unenforceable", "there"],
   ["viewer_left", "there"],
   ["forbidden", "there"],
   ["declined", "there"],
@@ -40,6 +45,20 @@ export const isFinal = ({ code }: Ending): boolean => final.has(code);
 
 /** Tells whether the desktop has ended, and not only this view of it. */
 export const isOver = ({ code }: Ending): boolean => final.get(code) === "over";
+
+/** Endings by which somebody else's viewers keep this one out. */
+const crowded: ReadonlySet<string> = new Set(["limit_reached", "session_limit_reached", "user_limit_reached"]);
+
+/** Tells whether there is no room now, and may be when others leave. */
+export const isCrowded = ({ code }: Pick<Ending, "code">): boolean => crowded.has(code);
+
+/** What to tell a person who came to look, or to control. */
+export function explain({ code, words }: Ending, mode: Mode): string {
+  if (code !== "unenforceable") return words;
+  return mode === "view"
+    ? "This desktop's VNC server hides what is typed, so a view-only connection can't be guaranteed. Open it to control it, or ask its operator for a VNC server without encryption of its own."
+    : "Pasting into desktops is off on this installation, and this desktop's VNC server hides what is pasted. Ask its operator for a VNC server without encryption of its own.";
+}
 
 /** Close code 1005: no status was given (RFC 6455 section 7.4.1). */
 const noStatus = 1005;

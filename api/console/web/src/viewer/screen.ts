@@ -1,4 +1,5 @@
 import RFB from "@novnc/novnc";
+import type { Mode } from "../api/types.ts";
 import { h } from "../ui/dom.ts";
 import { preference, type Preferences } from "../ui/preferences.ts";
 
@@ -14,13 +15,17 @@ const cover = 1000;
 export class Screen {
   private readonly now = h("div", { class: "picture" });
   private readonly last = h("div", { class: "picture last", "aria-hidden": "true" });
-  readonly element = h("div", { class: "screen", tabindex: 0, role: "application", "data-testid": "screen" }, this.now, this.last);
+  readonly element: HTMLElement;
 
   private rfb: RFB | undefined;
   private wantedScaling: Scaling = preference("scaling");
-  private wantedViewOnly = false;
+  private wantedViewOnly: boolean;
 
-  constructor() {
+  /** With mode view nothing that is done here goes to the desktop. */
+  constructor(mode: Mode) {
+    this.wantedViewOnly = mode === "view";
+    const role = mode === "view" ? "img" : "application";
+    this.element = h("div", { class: "screen", tabindex: 0, role, "data-testid": "screen" }, this.now, this.last);
     // The canvas is noVNC's and out of the tab order; the focus comes through here.
     this.element.addEventListener("focus", () => this.focus());
     // noVNC lets go of held keys only when the window loses the focus.

@@ -22,8 +22,8 @@ const onePixel = new Uint8Array([3, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
  * Opens a stream and draws it. The socket is made here and not by noVNC, which
  * would hide why it closed. The ticket goes as a subprotocol: URLs end up in logs.
  */
-export function openStream(ticket: string, screen: Screen, trust: Trust, clipboard: (text: string) => void): Stream {
-  const socket = new WebSocket(webSocketURL("/ws/vnc"), ["binary", ticket]);
+export function openStream(token: string, screen: Screen, trust: Trust, clipboard: (text: string) => void): Stream {
+  const socket = new WebSocket(webSocketURL("/ws/vnc"), ["binary", token]);
   const rfb = screen.attach(socket, trust.credentials);
   const over = new AbortController();
   let isLive = false;

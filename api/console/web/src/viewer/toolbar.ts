@@ -1,3 +1,4 @@
+import type { Mode } from "../api/types.ts";
 import { h, type Attributes } from "../ui/dom.ts";
 import { icon, type IconName } from "../ui/icons.ts";
 import { preference, remember } from "../ui/preferences.ts";
@@ -7,10 +8,11 @@ export interface ToolbarActions {
   leave(): void;
   stop(): void;
   fullScreen(): void;
+  control(): void;
 }
 
 /** The viewer's toolbar. Escape in it goes to the desktop. */
-export function toolbar(screen: Screen, name: HTMLElement, connection: HTMLElement, actions: ToolbarActions): HTMLElement {
+export function toolbar(mode: Mode, screen: Screen, name: HTMLElement, connection: HTMLElement, actions: ToolbarActions): HTMLElement {
   const back = h(
     "a",
     {
@@ -33,9 +35,19 @@ export function toolbar(screen: Screen, name: HTMLElement, connection: HTMLEleme
     name,
     connection,
     h("span", { class: "stretch" }),
-    scalingSelect(screen),
+    scalingSelect(mode, screen),
+    ...(mode === "view" ? toolsToLook(actions) : toolsToControl(screen, actions)),
+  );
+  bar.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") screen.focus();
+  });
+  return bar;
+}
+
+function toolsToControl(screen: Screen, actions: ToolbarActions): HTMLElement[] {
+  return [
     viewOnlyButton(screen),
-    tool("clipboard", "Clipboard", "clipboard", { popovertarget: "clipboard-panel" }),
+    clipboardButton(),
     h(
       "button",
       {
@@ -51,7 +63,7 @@ export function toolbar(screen: Screen, name: HTMLElement, connection: HTMLEleme
       },
       "Ctrl Alt Del",
     ),
-    tool("fullscreen", "Full screen", "fullscreen", { onclick: actions.fullScreen }),
+    fullScreenButton(actions),
     tool("help", "Help", "help", { popovertarget: "help-panel" }),
     h(
       "button",
@@ -59,12 +71,34 @@ export function toolbar(screen: Screen, name: HTMLElement, connection: HTMLEleme
       icon("stop"),
       h("span", { class: "label" }, "Stop"),
     ),
-  );
-  bar.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") screen.focus();
-  });
-  return bar;
+  ];
 }
+
+function toolsToLook(actions: ToolbarActions): HTMLElement[] {
+  return [
+    clipboardButton(),
+    fullScreenButton(actions),
+    h(
+      "button",
+      { type: "button", class: "button control", "aria-label": "Take control", title: "Open it to control it", "data-testid": "take-control", onclick: actions.control },
+      "Control",
+    ),
+  ];
+}
+
+/** The mark of a page that only looks. */
+export const viewOnlyMark = (): HTMLElement =>
+  h(
+    "span",
+    { class: "mark-view", role: "img", "aria-label": "View only", title: "View only: keys, pointer and clipboard are not sent", "data-testid": "view-only-mark" },
+    icon("eye"),
+    h("span", {}, "View only"),
+  );
+
+const clipboardButton = (): HTMLButtonElement => tool("clipboard", "Clipboard", "clipboard", { popovertarget: "clipboard-panel" });
+
+const fullScreenButton = (actions: ToolbarActions): HTMLButtonElement =>
+  tool("fullscreen", "Full screen", "fullscreen", { onclick: actions.fullScreen });
 
 function tool(image: IconName, label: string, testid: string, more: Attributes): HTMLButtonElement {
   return h(
@@ -84,16 +118,16 @@ function viewOnlyButton(screen: Screen): HTMLButtonElement {
   return button;
 }
 
-function scalingSelect(screen: Screen): HTMLSelectElement {
+function scalingSelect(mode: Mode, screen: Screen): HTMLSelectElement {
   const modes: [Scaling, string][] = [
     ["fit", "Fit"],
     ["original", "1:1"],
-    ["resize", "Resize"],
   ];
+  if (mode === "control") modes.push(["resize", "Resize"]);
   const chosen = preference("scaling");
   const select = h(
     "select",
-    { "aria-label": "Scaling", title: "Scaling: fit the desktop to the page, show it 1:1, or resize it", "data-testid": "scaling" },
+    { "aria-label": "Scaling", title: "Scaling", "data-testid": "scaling" },
     ...modes.map(([value, label]) => h("option", { value, selected: value === chosen }, label)),
   );
   select.addEventListener("change", () => {

@@ -1,7 +1,8 @@
 import { api } from "../api/client.ts";
-import type { Session } from "../api/types.ts";
+import type { Mode, SessionWithStreams } from "../api/types.ts";
 import type { Context } from "../app.ts";
 import { askAndStop } from "../console/actions.ts";
+import { Poll } from "../poll.ts";
 import { desktopName } from "../text.ts";
 import { h, setText } from "../ui/dom.ts";
 import { Badge } from "./badge.ts";
@@ -11,56 +12,102 @@ import { Connection, type Status } from "./connection.ts";
 import { Cover } from "./cover.ts";
 import { Screen } from "./screen.ts";
 import { openStream, type Trust } from "./stream.ts";
-import { helpPanel, toolbar } from "./toolbar.ts";
+import { helpPanel, toolbar, viewOnlyMark } from "./toolbar.ts";
+import { Warning, type Announced } from "./warning.ts";
+
+/** How often the figures of the connection are read, in milliseconds. */
+const pace = {
+  toBegin: 2_000, // until there are some
+  inPassing: 15_000,
+  watched: 5_000, // while they are looked at
+};
 
 /** The page of one desktop. */
-export function viewerPage(id: string, context: Context, signal: AbortSignal): HTMLElement {
-  const screen = new Screen();
-  const clipboard = new Clipboard((text) => screen.paste(text), signal);
-  const badge = new Badge();
+export function viewerPage(id: string, mode: Mode, context: Context, signal: AbortSignal): HTMLElement {
+  const screen = new Screen(mode);
+  const clipboard = new Clipboard(mode, (text) => screen.paste(text), signal);
+  const warning = new Warning(mode, signal);
+  let closely = false;
+  const badge = new Badge((open) => {
+    closely = open;
+    setPace();
+  });
   const name = h("h1", { class: "desktop-name" });
   const trust: Trust = { credentials: {}, keys: new Set() };
 
   const leave = () => context.go("/");
+  const control = () => context.go(`/desktop/${encodeURIComponent(id)}`);
   const cover = new Cover(
+    mode,
     {
       retry: () => connection.nudge(),
-      reconnect: () => context.go(location.pathname),
+      reconnect: () => context.go(location.pathname + location.search),
+      control,
       create: () => void context.create({}),
       leave,
     },
     signal,
   );
   const page = h("div", { class: "viewer" });
-  const bar = toolbar(screen, name, badge.element, {
+  const marks = h("div", { class: "marks" }, badge.element, mode === "view" && viewOnlyMark());
+  const bar = toolbar(mode, screen, name, marks, {
     leave,
+    control,
     stop: () => void askAndStop({ id, name: name.textContent ?? "" }, context).then((stopped) => stopped && leave()),
     fullScreen: () => void toggleFullScreen(page),
   });
-  page.append(bar, h("main", { class: "stage" }, screen.element, cover.element), clipboard.element, helpPanel());
+  const stage = h("main", { class: "stage" }, screen.element, cover.element, warning.element);
+  page.append(bar, stage, badge.panel, clipboard.element, helpPanel());
 
-  const showName = (session: Session) => {
-    setText(name, desktopName(session));
-    screen.element.setAttribute("aria-label", `${desktopName(session)}. Press and let go of Ctrl+Alt+Shift to leave it.`);
-    document.title = `${desktopName(session)} – StreamSpace`;
+  let ended = false;
+  let heard = 0; // announcements by events
+  let ticketID = "";
+  const announced = (end: Announced) => warning.show(ended ? {} : end);
+  /** Reads the session and shows what it tells. */
+  const follow = async (signal: AbortSignal): Promise<SessionWithStreams> => {
+    const before = heard;
+    const session = await api.session(id, signal);
+    const words = desktopName(session);
+    setText(name, words);
+    screen.element.setAttribute("aria-label", mode === "view" ? words : `${words}. Press and let go of Ctrl+Alt+Shift to leave it.`);
+    document.title = `${words} – StreamSpace`;
+    if (before === heard) announced(session); // else an event has overtaken the answer
+    const mine = session.streams.find(({ ticket }) => ticket === ticketID);
+    if (mine) badge.measured(mine);
+    return session;
   };
+  const poll = new Poll(async () => {
+    await follow(signal).catch(() => {}); // the connection finds out what is wrong
+    setPace();
+  }, signal);
+  const setPace = () => {
+    const known = closely ? pace.watched : pace.inPassing;
+    poll.pace = page.dataset["state"] !== "live" ? undefined : badge.knows ? known : pace.toBegin;
+  };
+
   const showStatus = (status: Status) => {
     badge.show(status);
     cover.show(status);
+    if (status.state === "ended") {
+      ended = true;
+      announced({});
+    }
     page.dataset["state"] = status.state;
+    setPace();
     const { activeElement } = document;
     const idle = !activeElement || activeElement === document.body || cover.element.contains(activeElement);
     if (status.state === "live" && idle) screen.focus();
   };
 
   const connection = new Connection({
-    session: async (signal) => {
-      const session = await api.session(id, signal);
-      showName(session);
-      return session;
+    session: follow,
+    ticket: async (signal) => {
+      const ticket = await api.ticket(id, mode, signal);
+      ticketID = ticket.id;
+      clipboard.allowIn(ticket.clipboard_in);
+      return ticket;
     },
-    ticket: async (signal) => (await api.ticket(id, signal)).token,
-    open: (ticket) => openStream(ticket, screen, trust, (text) => clipboard.received(text)),
+    open: ({ token }) => openStream(token, screen, trust, (text) => clipboard.received(text)),
     status: showStatus,
   });
   const wake = () => {
@@ -68,9 +115,15 @@ export function viewerPage(id: string, context: Context, signal: AbortSignal): H
   };
   window.addEventListener("online", wake, { signal });
   document.addEventListener("visibilitychange", wake, { signal });
-  context.changes.listen((change) => change.id === id && connection.nudge(), signal);
+  context.changes.listen((change) => {
+    if (change.type === "resync") poll.now();
+    if (change.id !== id) return;
+    heard++;
+    announced(change);
+    connection.nudge();
+  }, signal);
   signal.addEventListener("abort", () => void (document.fullscreenElement && document.exitFullscreen()));
-  leaveByChord(screen.element, bar);
+  if (mode === "control") leaveByChord(screen.element, bar);
 
   connection.run(signal).catch((error: unknown) => context.failed(error));
   return page;

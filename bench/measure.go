@@ -1,0 +1,405 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Measurement is one system at one work in one round, as measured.
+type Measurement struct {
+	Work    string             `json:"work"`
+	System  string             `json:"system"`
+	Round   int                `json:"round"` // from 1
+	Viewers int                `json:"viewers"`
+	Seconds float64            `json:"seconds"` // measured
+	Bytes   int64              `json:"bytes"`   // of RFB that viewers got and checked meanwhile
+	Updates int64              `json:"updates"`
+	Inputs  int64              `json:"inputs"`  // that VNC servers got and checked, from the start
+	CPU     map[string]float64 `json:"cpu_s"`   // of the system under test, by program
+	Load    float64            `json:"load_s"`  // CPU of the load generator
+	Others  float64            `json:"other_s"` // CPU of everything else on the machine
+	Values  map[string]float64 `json:"values"`
+	Samples []Sample           `json:"samples,omitempty"` // hold only
+	Error   string             `json:"error,omitempty"`   // nothing else counts then
+
+	Delays *delays `json:"delays_ns,omitempty"` // as HdrHistogram writes them, compressed
+}
+
+// Sample is a look at a system that holds many viewers.
+type Sample struct {
+	At         float64 `json:"at_s"`
+	PSS        int64   `json:"pss_bytes"`
+	Files      int     `json:"files"`
+	Goroutines int     `json:"goroutines"` // of the edge; 0 for others
+	Bytes      int64   `json:"bytes"`
+}
+
+// stage is one measurement while it runs.
+type stage struct {
+	*run
+	work    work
+	system  system
+	site    *site
+	servers *crew
+	viewers *crew
+	result  *Measurement
+}
+
+// measure runs one system at one work. An error is that of the measurement,
+// which is over, or of ctx.
+func (r *run) measure(ctx context.Context, w work, sys system, round int) (result Measurement, err error) {
+	result = Measurement{Work: w.name, System: sys.name, Round: round, Viewers: r.viewersOf(w), Values: map[string]float64{}, CPU: map[string]float64{}}
+	dir := filepath.Join(r.folder, fmt.Sprintf("%s-%d-%s", w.name, round, strings.ReplaceAll(sys.name, "+", "-")))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return result, err
+	}
+	st := &stage{run: r, work: w, system: sys, result: &result,
+		site: &site{dir: dir, program: r.options.Program, certificate: r.certificate, viewers: result.Viewers}}
+	defer st.close()
+	if err := st.open(ctx); err != nil {
+		return result, err
+	}
+	switch w.name {
+	case workStorm:
+		err = st.storm(ctx)
+	case workIdle:
+		err = st.idle(ctx)
+	case workHold:
+		err = st.hold(ctx)
+	default:
+		err = st.traffic(ctx)
+	}
+	if gone := st.site.alive(); gone != nil {
+		err = errors.Join(err, gone)
+	}
+	return result, err
+}
+
+func (s *stage) close() {
+	if s.viewers != nil {
+		s.viewers.close()
+	}
+	if s.servers != nil {
+		s.servers.close()
+	}
+	s.site.close()
+}
+
+// open starts the VNC servers, the system and the process of the viewers.
+func (s *stage) open(ctx context.Context) (err error) {
+	if s.servers, err = startCrew(s.site, RoleServers); err != nil {
+		return err
+	}
+	plan := serverPlan{Work: s.work.name, Seed: s.options.Seed, WebSocket: s.system.webSocket, Rates: s.work.rates, Corrupt: s.options.corrupt}
+	if s.system.name == edgeAgent {
+		plan.Ports = agentEndpoints
+	}
+	a, err := s.servers.tell(ctx, order{Do: doBegin, Servers: &plan})
+	if err != nil {
+		return err
+	}
+	s.site.servers = a.Addresses
+	const long = 2000
+	if s.system.ours && s.result.Viewers >= long {
+		s.say("        making %d sessions and tickets first", s.result.Viewers)
+	}
+	if err := s.system.start(ctx, s.site); err != nil {
+		return err
+	}
+	s.viewers, err = startCrew(s.site, RoleViewers)
+	return err
+}
+
+func (s *stage) plan() *fleetPlan {
+	return &fleetPlan{Door: s.site.door, Work: s.work.name, Seed: s.options.Seed, Viewers: s.result.Viewers, AtOnce: defaultStorm}
+}
+
+func (s *stage) tellViewers(ctx context.Context, do string) (fleetCounts, error) {
+	a, err := s.viewers.tell(ctx, order{Do: do})
+	if err != nil {
+		return fleetCounts{}, err
+	}
+	if _, err := s.serverCounts(ctx); err != nil {
+		return fleetCounts{}, err
+	}
+	return *a.Viewers, nil
+}
+
+func (s *stage) serverCounts(ctx context.Context) (serverCounts, error) {
+	a, err := s.servers.tell(ctx, order{Do: doCount})
+	if err != nil {
+		return serverCounts{}, err
+	}
+	return *a.Servers, nil
+}
+
+// traffic is bulk, echo and desktop.
+func (s *stage) traffic(ctx context.Context) error {
+	if _, err := s.viewers.tell(ctx, order{Do: doBegin, Viewers: s.plan()}); err != nil {
+		return err
+	}
+	if _, err := s.tellViewers(ctx, doStart); err != nil {
+		return err
+	}
+	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
+		return context.Cause(ctx)
+	}
+	if _, err := s.tellViewers(ctx, doMark); err != nil {
+		return err
+	}
+	clock, err := s.startClock()
+	if err != nil {
+		return err
+	}
+	if err := s.wait(ctx, s.options.Duration); err != nil {
+		return err
+	}
+	counts, err := s.tellViewers(ctx, doCount)
+	if err != nil {
+		return err
+	}
+	if err := clock.stop(); err != nil {
+		return err
+	}
+	s.record(counts)
+	return s.finish(ctx)
+}
+
+// wait watches for errors meanwhile.
+func (s *stage) wait(ctx context.Context, d time.Duration) error {
+	for end := time.Now().Add(d); ; {
+		left := time.Until(end)
+		if left <= 0 {
+			return nil
+		}
+		if !sleep(ctx, min(left, 10*time.Second)) {
+			return context.Cause(ctx)
+		}
+		if time.Until(end) > time.Second {
+			if _, err := s.tellViewers(ctx, doCount); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// finish lets the traffic end and checks that both sides had all of it.
+func (s *stage) finish(ctx context.Context) error {
+	counts, err := s.tellViewers(ctx, doStop)
+	if err != nil {
+		return err
+	}
+	servers, err := s.serverCounts(ctx)
+	if err != nil {
+		return err
+	}
+	s.result.Inputs = servers.Inputs
+	if servers.Inputs != counts.Inputs {
+		return &workError{fmt.Sprintf("WRONG BYTES: viewers sent %d inputs, the VNC servers got %d", counts.Inputs, servers.Inputs)}
+	}
+	return nil
+}
+
+// record turns counts into values.
+func (s *stage) record(c fleetCounts) {
+	r, v := s.result, s.result.Values
+	r.Bytes, r.Updates = c.Bytes, c.Updates
+	cpu := r.totalCPU()
+	v[keyCores] = cpu / r.Seconds
+	if c.Bytes > 0 {
+		v[keyPerGB] = cpu / (float64(c.Bytes) / 1e9)
+		v[keyThrough] = float64(c.Bytes) / 1e9 / r.Seconds
+		v[keyUpdates] = float64(c.Updates) / r.Seconds
+	}
+	s.recordDelays(c.Delays)
+}
+
+func (s *stage) recordDelays(d *delays) {
+	if d.TotalCount() == 0 {
+		return
+	}
+	s.result.Delays = d
+	v := s.result.Values
+	v[keyP50] = float64(d.ValueAtQuantile(50)) / 1e3
+	v[keyP99] = float64(d.ValueAtQuantile(99)) / 1e3
+	v[keyMax] = float64(d.Max()) / 1e3
+}
+
+func (m *Measurement) totalCPU() (seconds float64) {
+	for _, s := range m.CPU {
+		seconds += s
+	}
+	return seconds
+}
+
+// idle measures what a viewer's stream takes in memory while nothing moves.
+func (s *stage) idle(ctx context.Context) error {
+	const settle = time.Second // what a process allocates at its start is not the viewers'
+	if !sleep(ctx, min(settle, s.options.Duration)) {
+		return context.Cause(ctx)
+	}
+	before, err := memory(s.site.leaders())
+	if err != nil {
+		return err
+	}
+	if _, err := s.viewers.tell(ctx, order{Do: doBegin, Viewers: s.plan()}); err != nil {
+		return err
+	}
+	clock, err := s.startClock()
+	if err != nil {
+		return err
+	}
+	if err := s.wait(ctx, s.options.Duration); err != nil {
+		return err
+	}
+	after, err := memory(s.site.leaders())
+	if err != nil {
+		return err
+	}
+	if err := clock.stop(); err != nil {
+		return err
+	}
+	s.result.Values[keyMemory] = float64(after-before) / 1024 / float64(s.result.Viewers)
+	return s.finish(ctx)
+}
+
+func (s *stage) storm(ctx context.Context) error {
+	clock, err := s.startClock()
+	if err != nil {
+		return err
+	}
+	a, err := s.viewers.tell(ctx, order{Do: doStorm, Viewers: s.plan()})
+	if err != nil {
+		return err
+	}
+	if err := clock.stop(); err != nil {
+		return err
+	}
+	n := float64(s.result.Viewers)
+	s.result.Values[keyAccepted] = n / a.Took.Seconds()
+	if cpu := s.result.totalCPU(); cpu > 0 {
+		s.result.Values[keyPerCPU] = n / cpu
+	}
+	s.recordDelays(a.Viewers.Delays)
+	return nil
+}
+
+// hold keeps very many viewers for the duration, with looks at what the system
+// holds at the start, at the end and in between.
+func (s *stage) hold(ctx context.Context) error {
+	if _, err := s.viewers.tell(ctx, order{Do: doBegin, Viewers: s.plan()}); err != nil {
+		return err
+	}
+	if _, err := s.tellViewers(ctx, doStart); err != nil {
+		return err
+	}
+	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
+		return context.Cause(ctx)
+	}
+	if _, err := s.tellViewers(ctx, doMark); err != nil {
+		return err
+	}
+	clock, err := s.startClock()
+	if err != nil {
+		return err
+	}
+	const looks = 10
+	began := time.Now()
+	var counts fleetCounts
+	for i := range looks + 1 {
+		if i > 0 && !sleep(ctx, time.Until(began.Add(s.options.Duration*time.Duration(i)/looks))) {
+			return context.Cause(ctx)
+		}
+		if counts, err = s.tellViewers(ctx, doCount); err != nil {
+			return err
+		}
+		if err := s.look(ctx, time.Since(began), counts.Bytes); err != nil {
+			return err
+		}
+	}
+	if err := clock.stop(); err != nil {
+		return err
+	}
+	s.record(counts)
+	first, last, v := s.result.Samples[0], s.result.Samples[looks], s.result.Values
+	for key, sample := range map[string]Sample{keyStartMiB: first, keyMiddleMiB: s.result.Samples[looks/2], keyEndMiB: last} {
+		v[key] = float64(sample.PSS) / (1 << 20)
+	}
+	v[keyFiles] = float64(last.Files - first.Files)
+	v[keyRoutines] = float64(last.Goroutines - first.Goroutines)
+	return s.finish(ctx)
+}
+
+func (s *stage) look(ctx context.Context, at time.Duration, bytes int64) error {
+	pss, err := memory(s.site.leaders())
+	if err != nil {
+		return err
+	}
+	files, err := openFiles(s.site.leaders())
+	if err != nil {
+		return err
+	}
+	sample := Sample{At: at.Seconds(), PSS: pss, Files: files, Bytes: bytes}
+	if s.site.admin != "" {
+		if sample.Goroutines, err = s.site.goroutines(ctx); err != nil {
+			return err
+		}
+	}
+	s.result.Samples = append(s.result.Samples, sample)
+	s.say("        %3.0f s: %d viewers, %.1f MiB, %d files, %d goroutines, %.2f GB checked", sample.At, s.result.Viewers, float64(pss)/(1<<20), files, sample.Goroutines, float64(bytes)/1e9)
+	return nil
+}
+
+// clock measures CPU between its start and its stop. Viewers are told to mark
+// before the one and to count before the other, so that on a machine that is so
+// busy that looking takes long, both windows are still as long and the same.
+type clock struct {
+	stage        *stage
+	began        time.Time
+	system, load map[int]time.Duration
+	machine      time.Duration
+}
+
+func (s *stage) startClock() (*clock, error) {
+	c := &clock{stage: s, began: time.Now(), machine: machineBusy()}
+	var err error
+	c.system, c.load, err = s.cpu()
+	return c, err
+}
+
+func (s *stage) cpu() (system, load map[int]time.Duration, err error) {
+	generator := []int{s.viewers.process.pid(), s.servers.process.pid()}
+	used, err := cpuTime(append(s.site.leaders(), generator...))
+	if err != nil {
+		return nil, nil, err
+	}
+	load = map[int]time.Duration{}
+	for _, pid := range generator {
+		load[pid] = used[pid]
+		delete(used, pid)
+	}
+	return used, load, nil
+}
+
+func (c *clock) stop() error {
+	r := c.stage.result
+	r.Seconds = time.Since(c.began).Seconds()
+	machine := (machineBusy() - c.machine).Seconds()
+	system, load, err := c.stage.cpu()
+	if err != nil {
+		return err
+	}
+	for _, p := range c.stage.site.processes {
+		r.CPU[p.name] += (system[p.pid()] - c.system[p.pid()]).Seconds()
+	}
+	for pid, used := range load {
+		r.Load += (used - c.load[pid]).Seconds()
+	}
+	r.Others = max(0, machine-r.Load-r.totalCPU())
+	return nil
+}

@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+)
+
+// startWebsockify puts a websockify before a VNC server and returns its address.
+func startWebsockify(t *testing.T, target string, arguments ...string) (address string) {
+	t.Helper()
+	address = freePort(t)
+	server := exec.Command("websockify", append(arguments, address, target)...)
+	var log lockedBuffer
+	server.Stdout, server.Stderr = &log, &log
+	server.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Signal(os.Interrupt)
+		_ = server.Wait()
+		if t.Failed() {
+			t.Logf("%s", log.String())
+		}
+	})
+	eventually(t, "websockify listens", func() error {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err
+	})
+	return address
+}
+
+// certificate is a self-signed one of 127.0.0.1 in one file with its key.
+func certificate(t *testing.T) (both, certFile string) {
+	t.Helper()
+	folder := t.TempDir()
+	certFile, keyFile := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+	writeCertificate(t, certFile, keyFile, 1)
+	text := ""
+	for _, file := range []string{keyFile, certFile} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += string(part)
+	}
+	return writeText(t, filepath.Join(folder, "both.pem"), text), certFile
+}
+
+// webSocketWays are an edge and an agent that reach the address each by itself.
+func webSocketWays(t *testing.T, address, extra, directExtra string) map[string]func() (*edgeAndAgent, string) {
+	start := func() *edgeAndAgent {
+		return startEdgeAndAgent(t,
+			fmt.Sprintf("  - {name: consoles, type: static, endpoints: [{name: one, address: %q%s}]}", address, extra),
+			fmt.Sprintf("direct: {allow: [\"127.0.0.0/8:1-65535\"]%s}", directExtra))
+	}
+	return map[string]func() (*edgeAndAgent, string){
+		"agent": func() (*edgeAndAgent, string) { in := start(); return in, in.running(nil).ID },
+		"direct": func() (*edgeAndAgent, string) {
+			in := start()
+			return in, in.running(map[string]any{"endpoint": address}).ID
+		},
+	}
+}
+
+// TestStreamsThroughWebsockify are random ones, compared by their hashes, with
+// TLS and basic authentication before the second.
+func TestStreamsThroughWebsockify(t *testing.T) {
+	const size, password = 16 << 20, "w3bsecret"
+	server := startRandomServer(t, size)
+	passwordFile := writeText(t, filepath.Join(t.TempDir(), "password"), password+"\n")
+	both, certFile := certificate(t)
+	for scheme, c := range map[string]struct {
+		arguments          []string
+		extra, directExtra string
+	}{
+		"ws": {arguments: []string{"--heartbeat", "1"}}, // it pings
+		"wss": {
+			[]string{"--cert", both, "--ssl-only", "--auth-plugin", "BasicHTTPAuth", "--auth-source", "kasm:" + password},
+			fmt.Sprintf(", user: kasm, password_file: %q, ca_file: %q", passwordFile, certFile),
+			fmt.Sprintf(", ca_file: %q, passwords: [{endpoint: \"127.0.0.1/32:1-65535\", user: kasm, file: %q}]", certFile, passwordFile),
+		},
+	} {
+		address := scheme + "://" + startWebsockify(t, server.Addr().String(), c.arguments...) + "/websockify"
+		for way, start := range webSocketWays(t, address, c.extra, c.directExtra) {
+			t.Run(scheme+" "+way, func(t *testing.T) {
+				in, id := start()
+				ctx := testContext(t)
+				var viewers sync.WaitGroup
+				failures := make(chan error, 4)
+				for seed := uint64(1); seed <= 4; seed++ {
+					conn := in.mustView(ctx, id)
+					viewers.Go(func() {
+						if err := verify(conn, seed, size); err != nil {
+							failures <- err
+						}
+						_ = conn.Close()
+					})
+				}
+				viewers.Wait()
+				close(failures)
+				for err := range failures {
+					t.Error(err)
+				}
+				// A stalled viewer stops its server, and is told of an end all the same.
+				stalled := in.mustView(ctx, id)
+				if err := sayHello(stalled, endless); err != nil {
+					t.Fatal(err)
+				}
+				server.settled(t, endless)
+				in.call("DELETE", "/api/v1/sessions/"+id, nil, 202, nil)
+				_, err := io.Copy(io.Discard, stalled)
+				if code, reason := closeOf(err); code != 4410 {
+					t.Errorf("the viewer is told %d %q", code, reason)
+				}
+				eventually(t, "the VNC server has no connection left", func() error {
+					if n := server.connections(); n > 0 {
+						return fmt.Errorf("%d are open", n)
+					}
+					return nil
+				})
+				if said := in.process.output.String() + in.agent.output.String(); strings.Contains(said, password) {
+					t.Error("the password was logged")
+				}
+			})
+		}
+	}
+}
+
+// TestTigerVNCThroughWebsockify keeps who only looks to looking.
+func TestTigerVNCThroughWebsockify(t *testing.T) {
+	address := "ws://" + startWebsockify(t, startXvnc(t, "-SecurityTypes", "None")) + "/websockify"
+	width := 320
+	for way, start := range webSocketWays(t, address, "", "") {
+		t.Run(way, func(t *testing.T) {
+			in, id := start()
+			ctx := testContext(t)
+			for _, mode := range []string{"control", "view", "control"} {
+				conn, err := in.view(ctx, in.ticket(id, mode))
+				if err != nil {
+					t.Fatal(err)
+				}
+				have, _, err := rfbHello(conn)
+				if err != nil || have != width {
+					t.Fatalf("%s: a desktop %d pixels wide, %v; want %d", mode, have, err, width)
+				}
+				if err := resize(conn, uint16(width+16), 200); err != nil {
+					t.Fatal(err)
+				}
+				if mode == "control" {
+					width += 16
+				}
+				_ = conn.Close()
+			}
+		})
+	}
+}
+
+// TestWebsockifyWithoutItsVNCServer: the reason is the VNC server's, whoever is
+// in between.
+func TestWebsockifyWithoutItsVNCServer(t *testing.T) {
+	nothing := freePort(t)
+	address := "ws://" + startWebsockify(t, nothing) + "/websockify"
+	for way, start := range webSocketWays(t, address, "", "") {
+		t.Run(way, func(t *testing.T) {
+			in, id := start()
+			conn, err := in.view(testContext(t), in.ticket(id, "control"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.ReadAll(conn)
+			if code, reason := closeOf(err); !strings.HasPrefix(reason, "vnc_refused: ") || code == websocket.StatusNormalClosure {
+				t.Errorf("the viewer is told %d %q", code, reason)
+			}
+		})
+	}
+}

@@ -32,7 +32,8 @@ func openFiles(t *testing.T, pid int) int {
 	return len(entries)
 }
 
-// goroutines is how many the edge says it has.
+// goroutines is how many the edge says it has, without those that fasthttp keeps
+// for ten seconds in case that somebody connects.
 func (in *installation) goroutines() int {
 	in.t.Helper()
 	response, err := client().Get(in.AdminURL + "/debug/pprof/goroutine?debug=1")
@@ -44,11 +45,21 @@ func (in *installation) goroutines() int {
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	var n int
-	if _, err := fmt.Sscanf(string(text), "goroutine profile: total %d", &n); err != nil {
+	var all int
+	if _, err := fmt.Sscanf(string(text), "goroutine profile: total %d", &all); err != nil {
 		in.t.Fatal(err)
 	}
-	return n
+	_, stacks, _ := strings.Cut(string(text), "\n")
+	for stack := range strings.SplitSeq(stacks, "\n\n") {
+		if strings.Contains(stack, "fasthttp.(*workerPool).workerFunc") && !strings.Contains(stack, "serveConn") {
+			var idle int
+			if _, err := fmt.Sscanf(stack, "%d @", &idle); err != nil { // how many have this stack
+				in.t.Fatal(err)
+			}
+			all -= idle
+		}
+	}
+	return all
 }
 
 // sessionProcesses are the living processes of a session, by the mark that

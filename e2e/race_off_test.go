@@ -3,3 +3,6 @@
 package e2e
 
 var buildFlags []string
+
+// memoryFactor is how many times the memory the program needs for being watched.
+const memoryFactor = 1

@@ -107,6 +107,7 @@ func refuse(response *fasthttp.Response, id string, r *Refusal) {
 	response.SetStatusCode(info.Status)
 	response.Header.SetContentType("application/problem+json")
 	response.Header.Set("Cache-Control", "no-store")
+	response.Header.Set("X-Request-Id", id)
 	switch info.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		response.Header.Set("Retry-After", strconv.Itoa(retryAfter))

@@ -158,9 +158,9 @@ func (a *agentProcess) serve(ctx context.Context) error {
 func (a *agentProcess) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	bye := tunnel.Bye{Reason: "the agent restarts; its desktops run on"}
+	bye := tunnel.Bye{Reason: "it was stopped; its desktops run on"}
 	if a.config.OnShutdown == endSessions {
-		bye = tunnel.Bye{Reason: "the agent was shut down", Final: true}
+		bye = tunnel.Bye{Reason: "it was shut down", Final: true}
 		if err := a.agent.EndAll(ctx); err != nil {
 			a.log.Error("some sessions could not be ended", zap.Error(err))
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
@@ -143,14 +144,19 @@ type joinToken struct {
 	pin    string // "sha256:<hex>" of the edge's public key; empty: the certificate must verify
 }
 
+var pinRule = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 func readToken(file string) (joinToken, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return joinToken{}, fmt.Errorf("%s can't be read: %s", file, bareError(err))
 	}
-	secret, pin, _ := strings.Cut(strings.TrimSpace(string(text)), "@")
+	secret, pin, pinned := strings.Cut(strings.TrimSpace(string(text)), "@")
 	if !strings.HasPrefix(secret, "ssk_") || strings.ContainsAny(secret, " \t\r\n") {
 		return joinToken{}, fmt.Errorf("%s holds no join token; a token is one line that starts with ssk_", file)
+	}
+	if pinned && !pinRule.MatchString(pin) {
+		return joinToken{}, fmt.Errorf("the token in %s has a pin that is cut off or malformed; copy the whole line, which ends in @sha256: and 64 hex digits", file)
 	}
 	return joinToken{secret: secret, pin: pin}, nil
 }

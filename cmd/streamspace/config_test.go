@@ -106,7 +106,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 
 func TestAgentConfigFaults(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte("ssk_x@sha256:00\n"), 0o600); err != nil {
+	if err := os.WriteFile(token, []byte("ssk_x@sha256:"+strings.Repeat("00", 32)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	good := "edge: https://edge.example.org\ntoken_file: " + token + "\n"

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/api/console"
-	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -150,10 +148,6 @@ func (e *edge) adminPages() http.Handler {
 	pages.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	pages.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return pages
-}
-
-func newTLSListener(l net.Listener, config *tls.Config) net.Listener {
-	return tls.NewListener(reactor.Listen(l), config)
 }
 
 // fasthttpLog is fasthttp's logger: what it prints are clients' faults.

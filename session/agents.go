@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,9 @@ const (
 func adoptable(s ObservedState) bool {
 	return s == ObservedStarting || s == ObservedRunning
 }
+
+// over tells whether nothing of it is left at the agent.
+func (s ObservedState) over() bool { return s == ObservedEnded || s == ObservedFailed }
 
 // Observed is what an agent says of one session.
 type Observed struct {
@@ -136,7 +140,10 @@ func (m *Manager) AgentDown(agentID string, generation uint64, reason string, fi
 		m.mu.Unlock()
 		return
 	}
-	l.up, l.left, l.reports, l.since = false, final || l.removing, nil, time.Now()
+	l.up, l.left, l.since = false, final || l.removing, time.Now()
+	// What ended there has ended, also when no look has taken it in yet; what ran
+	// may end unseen.
+	maps.DeleteFunc(l.reports, func(_ string, r *report) bool { return !r.State.over() })
 	l.why = "its agent is away: " + reason
 	if final {
 		l.why = "its agent left: " + reason

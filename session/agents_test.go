@@ -445,3 +445,28 @@ func TestAStopDuringAStartWins(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatAnAgentSaidLastIsTakenIn although its tunnel ends right behind it.
+func TestWhatAnAgentSaidLastIsTakenIn(t *testing.T) {
+	for name, end := range map[string]func(*world, *host){"away": (*world).drop, "for good": (*world).leave} {
+		for word, want := range map[ObservedState]store.State{ObservedEnded: store.Terminated, ObservedFailed: store.Failed} {
+			t.Run(name+" after "+string(word), func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					h := w.join("a")
+					running, stopping := w.create(), w.create()
+					if _, err := w.m.Stop(t.Context(), stopping.ID); err != nil {
+						t.Fatal(err)
+					}
+					for _, s := range []*store.Session{running, stopping} {
+						w.say(h, s.ID, word, "it was its time")
+					}
+					end(w, h)
+					synctest.Wait()
+					w.want(running.ID, want, "it was its time")
+					w.want(stopping.ID, store.Terminated, "")
+					w.checkBooks()
+				})
+			})
+		}
+	}
+}

@@ -327,7 +327,11 @@ func TestDirectEndpointsOutsideTheListAreRefused(t *testing.T) {
 		if err != nil || status < 400 || status >= 500 {
 			t.Errorf("%s: status %d, %v: %s", endpoint, status, err, answer)
 		}
-		wants(t, string(answer), "endpoint")
+		want := "direct.allow"
+		if endpoint == "nonsense" {
+			want = "write it like"
+		}
+		wants(t, string(answer), "endpoint", want)
 	}
 	// A name is looked up when it is used.
 	if d := in.becomes(in.create(map[string]any{"endpoint": "example.invalid:5900"}).ID, "failed"); d.Reason == "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,6 +102,53 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		if !errors.As(err, &faults) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %q", text, err, want)
 		}
+	}
+}
+
+func TestOneFaultForWhatIsNotServedYet(t *testing.T) {
+	for key, text := range map[string]string{
+		"redis": smallestEdge + "redis: {addrs: [a]}", "pools": smallestEdge + "pools: [{name: web}]",
+		"store.postgres": smallestEdge + "store: {postgres: {primary: x}}", "tls.acme": "tls: {acme: {email: a@example.org}}\n",
+	} {
+		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())
+		var faults *configError
+		if !errors.As(err, &faults) || len(faults.Faults) != 1 || faults.Faults[0].Path != key {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+func TestOriginsThatCouldNeverMatchAreFaults(t *testing.T) {
+	for _, origin := range []string{"https://a.example.org/", "https://a*b.example.org", "https://u:p@x.example.org", "https://x?y", "x.example.org"} {
+		if err := parseConfig("edge.yml", []byte(smallestEdge+"vnc: {allowed_origins: [\""+origin+"\"]}"), defaultEdgeConfig()); err == nil {
+			t.Errorf("%s is allowed", origin)
+		}
+	}
+	for _, advertise := range []string{"https://u:p@x.example.org", "https://x.example.org?y=1", "https://x.example.org#z"} {
+		if err := parseConfig("edge.yml", []byte(smallestEdge+"node: {advertise: \""+advertise+"\"}"), defaultEdgeConfig()); err == nil {
+			t.Errorf("%s is advertised", advertise)
+		}
+	}
+	config := defaultEdgeConfig()
+	if err := parseConfig("edge.yml", []byte(smallestEdge+"node: {advertise: \"https://desk.example.org/\"}\nvnc: {allowed_origins: [\"https://*.example.net\"]}"), config); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := config.allowedOrigins(), []string{"https://*.example.net", "https://desk.example.org"}; !slices.Equal(got, want) {
+		t.Errorf("allowed are %v, want %v: the installation's own origin belongs to them", got, want)
+	}
+}
+
+func TestWithoutTLSTheDefaultOfHTTPSIsNotOpened(t *testing.T) {
+	config := defaultEdgeConfig()
+	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {http: \":8080\"}\n"), config); err != nil || config.Listen.HTTPS != "" {
+		t.Errorf("listen.https is %q, %v", config.Listen.HTTPS, err)
+	}
+	config = defaultEdgeConfig()
+	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {https: \":443\"}\n"), config); err != nil || config.Listen.HTTPS != ":443" {
+		t.Errorf("listen.https is %q although it is set, %v", config.Listen.HTTPS, err)
+	}
+	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {http: \"\"}\n"), defaultEdgeConfig()); err == nil {
+		t.Error("an edge that listens nowhere is valid")
 	}
 }
 

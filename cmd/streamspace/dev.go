@@ -157,7 +157,9 @@ func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, t
 		return info, "", err
 	}
 	info.URL = e.address()
-	info.AdminURL = "http://" + e.admin.Addr().String()
+	if e.admin != nil {
+		info.AdminURL = "http://" + e.admin.Addr().String()
+	}
 	return info, tokenFile, nil
 }
 
@@ -214,7 +216,11 @@ func pinSuffix(pin string) string {
 }
 
 func (c *devCommand) welcome(s *surroundings, info devInfo) {
-	fmt.Fprintf(s.stdout, "\n  StreamSpace Edge\n\n  Console    %s\n  Login key  %s\n  Metrics    %s/metrics\n\n", info.URL, info.APIKey, info.AdminURL)
+	fmt.Fprintf(s.stdout, "\n  StreamSpace Edge\n\n  Console    %s\n  Login key  %s\n", info.URL, info.APIKey)
+	if info.AdminURL != "" {
+		fmt.Fprintf(s.stdout, "  Metrics    %s/metrics\n", info.AdminURL)
+	}
+	fmt.Fprintln(s.stdout)
 	fmt.Fprintf(s.stdout, "  The certificate is self-signed: the browser asks once whether to trust it.\n")
 	if c.Runtime == "auto" {
 		if _, err := agent.ProbeXvnc(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -66,6 +67,7 @@ type edge struct {
 
 	registry     *prometheus.Registry
 	certificates *certificates // nil when TLS is off
+	lock         io.Closer     // of the database; nil before it is taken
 	store        store.Store
 	coord        store.Coord
 	auth         *auth.Auth
@@ -132,7 +134,11 @@ func (c *edgeConfig) names() []string {
 }
 
 func (e *edge) openStore(ctx context.Context) (err error) {
-	db, err := sqldb.Open(ctx, e.config.Store.SQLite.Path)
+	path := e.config.Store.SQLite.Path
+	if e.lock, err = sqldb.Lock(path); err != nil {
+		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
+	}
+	db, err := sqldb.Open(ctx, path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
 	}
@@ -165,7 +171,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Dial:           e.dialSession,
 		Activity:       func(id string, n int) { e.sessions.Viewers(id, n) },
 		Input:          func(id string) { e.sessions.Input(id, time.Now()) },
-		AllowedOrigins: e.config.VNC.AllowedOrigins,
+		AllowedOrigins: e.config.allowedOrigins(),
 		MaxStreams:     e.config.VNC.MaxStreams,
 		Reactor:        e.loops,
 
@@ -207,7 +213,7 @@ func (e *edge) listen(context.Context) error {
 	}
 	l := e.config.Listen
 	var err error
-	if l.HTTPS != "" && !(e.config.TLS.Off && l.HTTPS == defaultEdgeConfig().Listen.HTTPS) {
+	if l.HTTPS != "" {
 		if err = e.listenPublic(open, "listen.https", l.HTTPS); err != nil {
 			return err
 		}
@@ -370,6 +376,9 @@ func (e *edge) close() error {
 	errs = append(errs, e.coord.Close())
 	if e.store != nil {
 		errs = append(errs, e.store.Close())
+	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -56,7 +56,7 @@ func (e *edge) openServers(context.Context) error {
 		Hints:            e.hints,
 		TicketTTL:        e.config.VNC.TicketTTL.std(),
 		PublicURL:        e.publicURL,
-		AllowedOrigins:   e.config.VNC.AllowedOrigins,
+		AllowedOrigins:   e.config.allowedOrigins(),
 		SecureCookies:    e.certificates != nil,
 		JoinPin:          e.joinPin(),
 	})

@@ -111,7 +111,7 @@ func (e *edge) checkEndpoint(endpoint string) error {
 	err := e.direct.Check(endpoint)
 	var refused *proxy.Refusal
 	if errors.As(err, &refused) {
-		return errors.New(refused.Detail)
+		return errors.New(refusedWords(refused))
 	}
 	return err
 }
@@ -127,7 +127,7 @@ func (e *edge) agentHomes(agentID string) []string {
 func (e *edge) probeEndpoint(ctx context.Context, endpoint string) error {
 	conn, err := e.direct.Dial(ctx, endpoint)
 	if err != nil {
-		return err
+		return endpointError(endpoint, err)
 	}
 	return conn.Close()
 }

@@ -108,23 +108,12 @@ func (e *edge) createSession(ctx context.Context, s *store.Session, idempotencyK
 
 // checkEndpoint says in words why a session may not have an endpoint.
 func (e *edge) checkEndpoint(endpoint string) error {
-	return toAdmin(e.direct.Check(endpoint))
-}
-
-// toAdmin is a refusal without its code: only an admin names endpoints, and may
-// know what is not allowed.
-func toAdmin(err error) error {
+	err := e.direct.Check(endpoint)
 	var refused *proxy.Refusal
-	switch {
-	case !errors.As(err, &refused):
-		return err
-	case refused.Detail != "":
-		return errors.New(refused.Detail)
-	case refused.Reason == proxy.EndpointDenied && refused.Cause != nil:
-		return refused.Cause
-	default:
-		return errors.New(refused.Reason.Info().Words)
+	if errors.As(err, &refused) {
+		return errors.New(refusedWords(refused))
 	}
+	return err
 }
 
 // agentHomes are the nodes that an agent is connected to: this one, or none.
@@ -138,8 +127,7 @@ func (e *edge) agentHomes(agentID string) []string {
 func (e *edge) probeEndpoint(ctx context.Context, endpoint string) error {
 	conn, err := e.direct.Dial(ctx, endpoint)
 	if err != nil {
-		e.log.Info("an endpoint does not answer", zap.String("endpoint", endpoint), zap.Error(err))
-		return toAdmin(err)
+		return endpointError(endpoint, err)
 	}
 	return conn.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
@@ -31,7 +32,8 @@ func claimEndpoint(ctx context.Context, p place) error {
 			return nil
 		}
 		p.claims.release(p.session)
-		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s (%s) does not answer: %v", e.Name, e.Address, err)
+		words := strings.Replace(err.Error(), "the VNC server ", "it ", 1)
+		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s (%s) can't be used: %s", e.Name, e.Address, words)
 	}
 	if refused != nil {
 		return refused

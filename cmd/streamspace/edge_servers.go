@@ -69,6 +69,7 @@ func (e *edge) openServers(context.Context) error {
 		MaxRequestBodySize:    maxBody,
 		KeepHijackedConns:     true, // viewers and tunnels own their connections
 		NoDefaultServerHeader: true,
+		ErrorHandler:          answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential
 		Logger:                fasthttpLog{e.log.Named("http")},
 	}

@@ -187,6 +187,32 @@ test("a nudge ends the wait at once", async (t) => {
   await run;
 });
 
+test("events that tell no other state leave the wait as it is", async (t) => {
+  const { world, connection, settle, tick, abort, run } = setUp(t);
+  await settle();
+  for (let tries = 1; tries <= 4; tries++) {
+    assert.equal(world.tickets, tries);
+    world.stream.end(lost);
+    await settle();
+    for (let viewers = 0; viewers < 5; viewers++) {
+      connection.heard("running"); // somebody came or went: perhaps this very page
+      await settle();
+    }
+    assert.equal(world.tickets, tries);
+    await tick(60_000);
+  }
+  world.stream.end(lost);
+  await settle();
+  const before = world.tickets;
+  connection.heard("unreachable");
+  await settle();
+  connection.heard("running");
+  await settle();
+  assert.equal(world.tickets, before + 1);
+  abort.abort();
+  await run;
+});
+
 test("where there is no room it waits as long as it is told, then longer each time, and opens nothing", async (t) => {
   for (const [what, refusal] of [
     ["a limit on viewers", { code: "session_limit_reached", detail: "There are 3 viewers.", retry_after: 5 }],

@@ -38,6 +38,7 @@ export class Connection {
   private readonly random: () => number;
   private wake = () => {};
   private wasLive = false;
+  private state: string | undefined; // the desktop's, as last read or heard
 
   constructor(private readonly needs: Needs) {
     this.random = needs.random ?? Math.random;
@@ -61,6 +62,17 @@ export class Connection {
   /** Ends a pause: something has changed that makes another try worthwhile now. */
   nudge(): void {
     this.wake();
+  }
+
+  /**
+   * Hears the desktop's state, which events tell also when something else has
+   * changed: each viewer's coming and going, this page's failed tries among
+   * them. Only another state than before makes a try worthwhile now.
+   */
+  heard(state: string): void {
+    const changed = state !== this.state;
+    this.state = state;
+    if (changed) this.wake();
   }
 
   /** Connects once and returns why that ended; undefined when the signal aborted. */
@@ -99,6 +111,7 @@ export class Connection {
   private async ready(signal: AbortSignal): Promise<Ending | undefined> {
     for (;;) {
       const { state, reason } = await this.needs.session(signal);
+      this.state = state;
       switch (state) {
         case "running":
           return undefined;

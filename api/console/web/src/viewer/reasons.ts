@@ -30,6 +30,7 @@ const final: ReadonlyMap<string, "over" | "there"> = new Map([
   ["bad_ticket", "there"],
   ["endpoint_denied", "there"],
   ["not_vnc", "there"],
+  ["vnc_password", "there"],
   ["viewer_not_vnc", "there"],
   ["text_frame", "there"],
   ["protocol_error", "there"],

@@ -120,7 +120,7 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
     if (change.id !== id) return;
     heard++;
     announced(change);
-    connection.nudge();
+    if (change.state) connection.heard(change.state);
   }, signal);
   signal.addEventListener("abort", () => void (document.fullscreenElement && document.exitFullscreen()));
   if (mode === "control") leaveByChord(screen.element, bar);

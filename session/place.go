@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,10 +35,15 @@ func obstacle(a *store.Agent, online bool, s *store.Session) string {
 		return "draining"
 	case len(a.Runtimes) == 0:
 		return "without any runtime"
-	case s.Runtime != "" && runtimeOf(a, s.Runtime) == nil:
+	case s.Runtime != "" && !slices.ContainsFunc(a.Runtimes, func(r store.Runtime) bool { return r.Name == s.Runtime }):
 		return fmt.Sprintf("without runtime %q", s.Runtime)
+	case runtimeFor(a, s) == nil:
+		return fmt.Sprintf("without endpoint %q", s.Labels[EndpointLabel])
 	}
 	for key, value := range s.Labels {
+		if key == EndpointLabel {
+			continue
+		}
 		if got, ok := a.Labels[key]; !ok || got != value {
 			return "without the labels asked for"
 		}
@@ -45,13 +51,41 @@ func obstacle(a *store.Agent, online bool, s *store.Session) string {
 	return ""
 }
 
-func runtimeOf(a *store.Agent, name string) *store.Runtime {
+// EndpointLabel asks for a VNC server that exists already, by its name: an agent
+// carries it when one of its runtimes has that endpoint.
+const EndpointLabel = "endpoint"
+
+// runtimeFor is the runtime that the session gets from the agent: the first
+// that is what it asked for; nil when there is none.
+func runtimeFor(a *store.Agent, s *store.Session) *store.Runtime {
+	endpoint, asked := s.Labels[EndpointLabel]
 	for i := range a.Runtimes {
-		if a.Runtimes[i].Name == name || name == "" {
-			return &a.Runtimes[i]
+		r := &a.Runtimes[i]
+		if (s.Runtime == "" || r.Name == s.Runtime) && (!asked || slices.Contains(r.Endpoints, endpoint)) {
+			return r
 		}
 	}
 	return nil
+}
+
+// endpointTaken tells whether another session has the endpoint that s asks for.
+func (m *Manager) endpointTaken(agentID string, s *store.Session) bool {
+	endpoint := s.Labels[EndpointLabel]
+	if endpoint == "" {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.links[agentID]
+	if l == nil {
+		return false
+	}
+	for id, r := range l.reports {
+		if id != s.ID && r.Endpoint == endpoint && alive(r.State) {
+			return true
+		}
+	}
+	return false
 }
 
 // room is how many sessions the agent may have: its capacity less the
@@ -61,10 +95,10 @@ func (m *Manager) room(a *store.Agent) int {
 	return max(1, int(math.Floor(float64(a.Capacity)*(1-m.o.Headroom)+epsilon)))
 }
 
-// slotFree tells whether the agent's runtime takes one more. used counts the
+// slotFree tells whether the agent's runtime for s takes one more. used counts the
 // agent's sessions by the runtime they asked for; "" got the first.
-func slotFree(a *store.Agent, name string, used map[string]int) bool {
-	r := runtimeOf(a, name)
+func slotFree(a *store.Agent, s *store.Session, used map[string]int) bool {
+	r := runtimeFor(a, s)
 	if r.Slots == 0 {
 		return true
 	}
@@ -74,6 +108,10 @@ func slotFree(a *store.Agent, name string, used map[string]int) bool {
 	}
 	return n < r.Slots
 }
+
+// taken is the reason of an agent whose endpoint that was asked for has a
+// session already.
+const taken = "another session has the endpoint asked for"
 
 // tally counts agents by why they can't take a session.
 type tally map[string]int
@@ -93,6 +131,9 @@ func (t tally) String() string {
 		if strings.HasPrefix(why, "without") {
 			words = append(words, fmt.Sprintf("%d %s", n, why))
 		}
+	}
+	if t[taken] > 0 {
+		words, advice = append(words, taken), "stop that session"
 	}
 	if t[refused] > 0 {
 		words = append(words, fmt.Sprintf("%d refused it", t[refused]))
@@ -124,8 +165,11 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 		if _, excepted := except[a.ID]; reason == "" && excepted {
 			reason = refused
 		}
-		if reason == "" && (c.Full() || !slotFree(a, s.Runtime, used)) {
+		if reason == "" && (c.Full() || !slotFree(a, s, used)) {
 			reason = "full"
+		}
+		if reason == "" && m.endpointTaken(a.ID, s) {
+			reason = taken
 		}
 		if reason != "" {
 			why[reason]++

@@ -88,9 +88,9 @@ func (m *Manager) endpointTaken(agentID string, s *store.Session) bool {
 	return false
 }
 
-// room is how many sessions the agent may have: its capacity less the
-// headroom, but at least one.
-func (m *Manager) room(a *store.Agent) int {
+// Room is how many sessions the agent may have: its capacity less the headroom,
+// but at least one.
+func (m *Manager) Room(a *store.Agent) int {
 	const epsilon = 1e-9 // 10 * (1 - 0.9) is a little less than 1
 	return max(1, int(math.Floor(float64(a.Capacity)*(1-m.o.Headroom)+epsilon)))
 }
@@ -113,6 +113,9 @@ func slotFree(a *store.Agent, s *store.Session, used map[string]int) bool {
 // session already.
 const taken = "another session has the endpoint asked for"
 
+// reserved counts those of the full agents that are so by the headroom alone.
+const reserved = "full but for the headroom"
+
 // tally counts agents by why they can't take a session.
 type tally map[string]int
 
@@ -123,8 +126,14 @@ func (t tally) String() string {
 		if t[why] > 0 {
 			words = append(words, fmt.Sprintf("%d %s", t[why], why))
 		}
+		if why == "full" && t[reserved] > 0 {
+			words[0] += fmt.Sprintf(" (agents.headroom keeps the rest of %d free)", t[reserved])
+		}
 	}
-	if t["full"] > 0 {
+	switch {
+	case t[reserved] > 0:
+		advice = "add an agent, stop a session or lower agents.headroom"
+	case t["full"] > 0:
 		advice = "add an agent or stop a session"
 	}
 	for why, n := range t {
@@ -160,13 +169,16 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 	var able []*store.Agent
 	for _, a := range agents {
 		used := counts[a.ID]
-		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.room(a), Weight: a.Weight}
+		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.Room(a), Weight: a.Weight}
 		reason := obstacle(a, m.connected(a.ID), s)
 		if _, excepted := except[a.ID]; reason == "" && excepted {
 			reason = refused
 		}
 		if reason == "" && (c.Full() || !slotFree(a, s, used)) {
 			reason = "full"
+		}
+		if reason == "full" && c.Full() && c.Active < a.Capacity {
+			why[reserved]++
 		}
 		if reason == "" && m.endpointTaken(a.ID, s) {
 			reason = taken

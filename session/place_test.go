@@ -103,7 +103,7 @@ func TestRoomIsCapacityLessHeadroomButAtLeastOne(t *testing.T) {
 		{1, .2, 1}, {2, .2, 1}, {4, .2, 3}, {5, .2, 4}, {10, .2, 8}, {20, .2, 16}, {10, 0, 10}, {10, .9, 1}, {10, .3, 7}, {3, .99, 1}, {1000, .2, 800},
 	} {
 		m := &Manager{o: Options{Headroom: test.headroom}}
-		if got := m.room(&store.Agent{Capacity: test.capacity}); got != test.want {
+		if got := m.Room(&store.Agent{Capacity: test.capacity}); got != test.want {
 			t.Errorf("capacity %d, headroom %v: room for %d, want %d", test.capacity, test.headroom, got, test.want)
 		}
 	}
@@ -399,5 +399,27 @@ func TestASessionIsCalledLikeItsEndpoint(t *testing.T) {
 		synctest.Wait()
 		h.endpoint = "vm-1"
 		w.want(w.create(at("vm-1", "")).ID, store.Running, "")
+	})
+}
+
+// TestTheHeadroomIsNamed: who sees 4 of 5 must learn why that is full.
+func TestTheHeadroomIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openStore(t))
+		w.o.Headroom = 0.2
+		w.run()
+		w.join("a", func(a *store.Agent) { a.Capacity = 5 })
+		for range 4 {
+			w.create()
+		}
+		_, err := w.m.Create(t.Context(), &store.Session{}, "")
+		want := "no agent can take this session: 1 full (agents.headroom keeps the rest of 1 free); add an agent, stop a session or lower agents.headroom"
+		if store.CodeOf(err) != store.NoAgent || err.Error() != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+		w.end()
+		if err := w.store.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -45,6 +45,7 @@ func (e *edge) openServers(context.Context) error {
 		Streams:        e.streamsOf,
 		AgentStatus:    e.sessions.AgentStatus,
 		AgentActive:    e.sessions.Active,
+		AgentRoom:      e.sessions.Room,
 		AgentHomes:     e.agentHomes,
 		DrainAgent:     e.sessions.DrainAgent,
 		ResumeAgent:    e.sessions.ResumeAgent,

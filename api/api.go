@@ -46,6 +46,7 @@ type Options struct {
 
 	AgentStatus func(*store.Agent) store.AgentStatus
 	AgentActive func(agentID string) int
+	AgentRoom   func(*store.Agent) int        // how many sessions it may have: its capacity less the headroom
 	AgentHomes  func(agentID string) []string // the nodes it is connected to; nil: none is told
 	DrainAgent  func(ctx context.Context, id string) error
 	ResumeAgent func(ctx context.Context, id string) error

@@ -208,7 +208,7 @@ func TestAgentsAreDrainedResumedDeleted(t *testing.T) {
 	id := w.addAgent()
 	var a agent
 	w.want(200, w.call(admin, "GET", "/api/v1/agents/"+id, "")).json(&a)
-	if a.Status != store.AgentOnline || a.ActiveSessions != 3 || a.Capacity != 4 || len(a.Runtimes) != 2 || len(a.Homes) != 1 || a.LastHeartbeat == nil {
+	if a.Status != store.AgentOnline || a.ActiveSessions != 3 || a.Capacity != 4 || a.Room != 3 || len(a.Runtimes) != 2 || len(a.Homes) != 1 || a.LastHeartbeat == nil {
 		t.Errorf("the agent is %+v", a)
 	}
 	w.want(202, w.call(admin, "POST", "/api/v1/agents/"+id+"/drain", "")).json(&a)

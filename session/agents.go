@@ -36,6 +36,8 @@ type Observed struct {
 	Session string
 	State   ObservedState
 	Reason  string // in words for a person; may be empty
+
+	Endpoint string // the name of the VNC server that the session was given; empty: it has no name of its own
 }
 
 // alive tells whether there is something at the agent that could be stopped.

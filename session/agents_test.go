@@ -120,9 +120,11 @@ func TestLateCleanUpOfAnOldTunnelChangesNothing(t *testing.T) {
 		for name, late := range map[string]func(){
 			"down":       func() { w.m.AgentDown(h.agent.ID, old, "the old connection broke", false) },
 			"final down": func() { w.m.AgentDown(h.agent.ID, old, "the old connection broke", true) },
-			"state":      func() { w.m.AgentState(h.agent.ID, old, Observed{s.ID, ObservedFailed, "late"}) },
-			"beat":       func() { w.m.AgentBeat(h.agent.ID, old) },
-			"up":         func() { w.m.AgentUp(h.agent, old, nil) },
+			"state": func() {
+				w.m.AgentState(h.agent.ID, old, Observed{Session: s.ID, State: ObservedFailed, Reason: "late"})
+			},
+			"beat": func() { w.m.AgentBeat(h.agent.ID, old) },
+			"up":   func() { w.m.AgentUp(h.agent, old, nil) },
 		} {
 			late()
 			w.want(s.ID, store.Running, "")
@@ -133,7 +135,7 @@ func TestLateCleanUpOfAnOldTunnelChangesNothing(t *testing.T) {
 		w.m.AgentDown("agent-nobody", 1, "", false)
 		w.drop(h)
 		w.want(s.ID, store.Unreachable, "the connection broke")
-		w.m.AgentState(h.agent.ID, h.generation, Observed{s.ID, ObservedRunning, ""})
+		w.m.AgentState(h.agent.ID, h.generation, Observed{Session: s.ID, State: ObservedRunning})
 		w.want(s.ID, store.Unreachable, "the connection broke")
 	})
 }

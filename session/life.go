@@ -48,6 +48,7 @@ type step struct {
 	to      store.State // become
 	reason  string      // become: why; empty when all is well
 	viewers string      // become an ended or stopping state: what the viewers are told
+	name    string      // become: for a session without a name
 	end     end         // warn: of what; zero: take it back
 	again   time.Time   // wait: until then; zero: until something happens
 }
@@ -165,7 +166,7 @@ func (l limits) nextStarting(s *store.Session, v view) step {
 	}
 	switch v.report.State {
 	case ObservedRunning:
-		return step{do: become, to: store.Running}
+		return step{do: become, to: store.Running, name: nameOf(v.report.Endpoint)}
 	case "": // the agent was away and came back without it
 		return step{do: become, to: store.Pending, reason: "the agent forgot it while it was away"}
 	}

@@ -169,8 +169,12 @@ func TestAgentConfigFaults(t *testing.T) {
 		good + "runtimes: [{name: a, type: magic}]\n":                      "runtimes[0].type",
 		good + "runtimes: [{name: a, type: static}]\n":                     "runtimes[0].endpoints",
 		good + "runtimes: [{name: a, type: process, command: [\"{no}\"]}]": "runtimes[0].command",
-		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: vnc}]}]\n": "runtimes[0].endpoints[0].password_file: \"vnc\" must be",
-		"edge: https://e\ntoken_file: /does/not/exist\n":                                                    "token_file: /does/not/exist can't be read",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: vnc}]}]\n":                                       "runtimes[0].endpoints[0].password_file: \"vnc\" must be",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: /does/not/exist}]}]\n":                           "runtimes[0].endpoints[0].password_file: /does/not/exist can't be read: no such file",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\"}]}, {name: b, type: static, endpoints: [{address: \"h:1\"}]}]\n": `runtimes[1].endpoints[0].address: "h:1" belongs to the runtime a`,
+		good + "runtimes: [{name: a, type: static, endpoints: [{name: v, address: \"h:1\"}, {name: v, address: \"h:2\"}]}]\n":                     `runtimes[0].endpoints[1].name: "v" is given twice`,
+		good + "labels: {endpoint: vm-1}\n":              "labels.endpoint: is reserved",
+		"edge: https://e\ntoken_file: /does/not/exist\n": "token_file: /does/not/exist can't be read",
 	} {
 		if err := parseConfig("agent.yml", []byte(text), defaultAgentConfig()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %q", text, err, want)

@@ -47,6 +47,7 @@ func (e *edge) openServers(context.Context) error {
 		BlockClipboardIn: !e.config.VNC.ClipboardIn,
 		AgentStatus:      e.sessions.AgentStatus,
 		AgentActive:      e.sessions.Active,
+		AgentRoom:        e.sessions.Room,
 		AgentHomes:       e.agentHomes,
 		DrainAgent:       e.sessions.DrainAgent,
 		ResumeAgent:      e.sessions.ResumeAgent,

@@ -54,6 +54,7 @@ type edge struct {
 	tls      *tls.Config // the client's; nil for plain TCP
 	logs     *observer.ObservedLogs
 	registry *prometheus.Registry
+	patience time.Duration // of the HTTP server with a request; 0: endless
 }
 
 type edgeOption func(*edge, *Options)
@@ -101,7 +102,7 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 	if e.tls != nil {
 		listener = tls.NewListener(reactor.Listen(listener), &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, DynamicRecordSizingDisabled: true})
 	}
-	server := &fasthttp.Server{Handler: e.ServeViewer, KeepHijackedConns: true, MaxIdleWorkerDuration: 50 * time.Millisecond, Logger: zap.NewStdLog(zap.NewNop())}
+	server := &fasthttp.Server{Handler: e.ServeViewer, KeepHijackedConns: true, ReadTimeout: e.patience, MaxIdleWorkerDuration: 50 * time.Millisecond, Logger: zap.NewStdLog(zap.NewNop())}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -136,16 +137,25 @@ func selfSigned(t testing.TB) tls.Certificate {
 // connect opens a raw connection to the edge.
 func (e *edge) connect() net.Conn {
 	e.t.Helper()
-	conn, err := net.Dial("tcp", e.addr)
+	conn, err := e.dial()
 	if err != nil {
 		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// dial is connect for those that close the connection themselves.
+func (e *edge) dial() (net.Conn, error) {
+	conn, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		return nil, err
 	}
 	if e.tls != nil {
 		conn = tls.Client(conn, e.tls)
 	}
 	_ = conn.SetDeadline(time.Now().Add(hang))
-	e.t.Cleanup(func() { conn.Close() })
-	return conn
+	return conn, nil
 }
 
 // view opens a viewer with an independent implementation of WebSocket.
@@ -285,29 +295,36 @@ func (v *rawViewer) frame() (opcode, []byte) {
 
 func (v *rawViewer) read() (opcode, []byte) {
 	v.t.Helper()
-	var head [2]byte
-	if _, err := io.ReadFull(v.r, head[:]); err != nil {
+	op, payload, err := readServerFrame(v.r)
+	if err != nil {
 		v.t.Fatal(err)
+	}
+	return op, payload
+}
+
+// readServerFrame reads a whole, final frame without a mask.
+func readServerFrame(r io.Reader) (opcode, []byte, error) {
+	var head [10]byte
+	if _, err := io.ReadFull(r, head[:2]); err != nil {
+		return 0, nil, err
 	}
 	if head[0]&finBit == 0 || head[0]&reservedBits != 0 || head[1]&maskBit != 0 {
-		v.t.Fatalf("a server may not send the header %x", head)
+		return 0, nil, fmt.Errorf("a server may not send the header %x", head[:2])
 	}
 	length := uint64(head[1])
+	more := map[uint64]int{length16: 2, length64: 8}[length]
+	if _, err := io.ReadFull(r, head[2:2+more]); err != nil {
+		return 0, nil, err
+	}
 	switch length {
 	case length16:
-		var b [2]byte
-		_, _ = io.ReadFull(v.r, b[:])
-		length = uint64(binary.BigEndian.Uint16(b[:]))
+		length = uint64(binary.BigEndian.Uint16(head[2:]))
 	case length64:
-		var b [8]byte
-		_, _ = io.ReadFull(v.r, b[:])
-		length = binary.BigEndian.Uint64(b[:])
+		length = binary.BigEndian.Uint64(head[2:])
 	}
 	payload := make([]byte, length)
-	if _, err := io.ReadFull(v.r, payload); err != nil {
-		v.t.Fatal(err)
-	}
-	return opcode(head[0] & opcodeBits), payload
+	_, err := io.ReadFull(r, payload)
+	return opcode(head[0] & opcodeBits), payload, err
 }
 
 // closed reads to the close frame, which it returns, and then to the end of the

@@ -146,6 +146,9 @@ func (m *Manager) resume(ctx context.Context) {
 	for failures := 0; ; {
 		page, next, err := m.o.Store.Sessions(ctx, filter)
 		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
 			failures++
 			m.o.Log.Error("the sessions of before can't be read; trying again", zap.Error(err))
 			if !sleep(ctx, backoff(failures)) {

@@ -31,6 +31,9 @@ func (s *server) agentView(stored *store.Agent) agent {
 		Capacity: stored.Capacity, Room: s.o.AgentRoom(stored), Weight: stored.Weight, Labels: stored.Labels, Runtimes: stored.Runtimes,
 		Version: stored.Version, LastHeartbeat: moment(stored.LastHeartbeat),
 	}
+	if s.o.AgentHeard != nil {
+		v.LastHeartbeat = moment(s.o.AgentHeard(stored))
+	}
 	if s.o.AgentHomes != nil {
 		v.Homes = s.o.AgentHomes(stored.ID)
 	}

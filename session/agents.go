@@ -185,6 +185,17 @@ func (m *Manager) connected(agentID string) bool {
 	return l != nil && l.up
 }
 
+// LastHeartbeat is when this edge last heard of the agent: newer than what is
+// stored, which is written once a minute.
+func (m *Manager) LastHeartbeat(a *store.Agent) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.links[a.ID]; l != nil {
+		return latest(a.LastHeartbeat, l.beat)
+	}
+	return a.LastHeartbeat
+}
+
 // Active is how many sessions take room on the agent.
 func (m *Manager) Active(agentID string) int {
 	m.mu.Lock()

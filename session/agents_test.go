@@ -342,11 +342,17 @@ func TestHeartbeatsAreStoredOnceAMinute(t *testing.T) {
 		}
 		if a, err := w.store.Agent(t.Context(), h.agent.ID); err != nil || !a.LastHeartbeat.Equal(joined) {
 			t.Errorf("stored %v before a minute has passed, %v", a.LastHeartbeat, err)
+		} else if live := w.m.LastHeartbeat(a); !live.Equal(time.Now()) {
+			t.Errorf("told %v, want the last beat, which came now: %v", live, time.Now())
 		}
 		beat := time.Now()
 		pass(10 * time.Second)
 		if a, err := w.store.Agent(t.Context(), h.agent.ID); err != nil || !a.LastHeartbeat.Equal(beat) {
 			t.Errorf("stored %v, want %v, %v", a.LastHeartbeat, beat, err)
+		}
+		never := &store.Agent{ID: "agent-nobody", LastHeartbeat: joined}
+		if told := w.m.LastHeartbeat(never); !told.Equal(joined) {
+			t.Errorf("told %v of an agent that is not known here, want what is stored: %v", told, joined)
 		}
 	})
 }

@@ -48,6 +48,7 @@ func (e *edge) openServers(context.Context) error {
 		AgentStatus:      e.sessions.AgentStatus,
 		AgentActive:      e.sessions.Active,
 		AgentRoom:        e.sessions.Room,
+		AgentHeard:       e.sessions.LastHeartbeat,
 		AgentHomes:       e.agentHomes,
 		DrainAgent:       e.sessions.DrainAgent,
 		ResumeAgent:      e.sessions.ResumeAgent,

@@ -53,13 +53,14 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
   const bar = toolbar(mode, screen, name, marks, {
     leave,
     control,
-    stop: () => void askAndStop({ id, name: name.textContent ?? "" }, context).then((stopped) => stopped && leave()),
+    stop: () => void askAndStop({ id, name: name.textContent ?? "", endpoint }, context).then((stopped) => stopped && leave()),
     fullScreen: () => void toggleFullScreen(page),
   });
   const stage = h("main", { class: "stage" }, screen.element, cover.element, warning.element);
   page.append(bar, stage, badge.panel, clipboard.element, helpPanel());
 
   let ended = false;
+  let endpoint = "";
   let heard = 0; // announcements by events
   let ticketID = "";
   const announced = (end: Announced) => warning.show(ended ? {} : end);
@@ -67,6 +68,7 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
   const follow = async (signal: AbortSignal): Promise<SessionWithStreams> => {
     const before = heard;
     const session = await api.session(id, signal);
+    endpoint = session.endpoint;
     const words = desktopName(session);
     setText(name, words);
     screen.element.setAttribute("aria-label", mode === "view" ? words : `${words}. Press and let go of Ctrl+Alt+Shift to leave it.`);

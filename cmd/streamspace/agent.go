@@ -24,7 +24,7 @@ type agentCommand struct {
 	Name      string   `help:"This agent's name; the host's name by default."`
 	Runtime   []string `placeholder:"TYPE" help:"How sessions are started: process (a VNC server each) or demo (the built-in one). May be repeated."`
 	Data      string   `placeholder:"DIR" help:"The folder for the agent's state."`
-	Capacity  int      `help:"How many sessions may run here at once."`
+	Capacity  *int     `placeholder:"N" help:"How many sessions may run here at once."`
 }
 
 // Run runs the agent until SIGTERM or SIGINT. Its sessions run on unless
@@ -69,8 +69,8 @@ func (c *agentCommand) override(config *agentConfig) {
 			*flag.target = *flag.value
 		}
 	}
-	if c.Capacity != 0 {
-		config.Capacity = c.Capacity
+	if c.Capacity != nil {
+		config.Capacity = *c.Capacity
 	}
 	if len(c.Runtime) > 0 {
 		config.Runtimes = nil

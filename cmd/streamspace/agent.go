@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -136,6 +138,9 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 func (a *agentProcess) serve(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
+	if a.config.desktopsAreRoot(os.Geteuid()) {
+		a.log.Warn("this agent runs as root, and so do its desktops: whoever may open one is root on this host; run the agent as a user of its own, as deploy/systemd does")
+	}
 	parts, failed := errgroup.WithContext(background)
 	parts.Go(func() error { return a.agent.Run(background) })
 	parts.Go(func() error { return a.client.Load().Run(background) })
@@ -152,6 +157,12 @@ func (a *agentProcess) serve(ctx context.Context) error {
 		err = nil
 	}
 	return errors.Join(err, a.close())
+}
+
+// desktopsAreRoot tells whether what people run in their desktops runs as root
+// when the agent has that user id.
+func (c *agentConfig) desktopsAreRoot(uid int) bool {
+	return uid == 0 && slices.ContainsFunc(c.Runtimes, func(r runtimeConfig) bool { return r.Type == agent.TypeProcess })
 }
 
 // leave says good-bye, so that the edge need not wait for missed beats to know.

@@ -111,6 +111,9 @@ func TestMissingXvncSaysWhatToInstall(t *testing.T) {
 
 	auto := startDevWith(t, empty, filepath.Join(folder, "auto"))
 	wants(t, auto.process.output.String(), "built-in demo", "tigervnc-standalone-server")
+	if log := auto.process.output.String(); strings.Contains(log, "INFO") {
+		t.Errorf("what happens pushes the key off the screen:\n%s", log)
+	}
 	if width, _, err := rfbHello(auto.mustView(testContext(t), auto.running(nil).ID)); err != nil || width == 0 {
 		t.Errorf("the demo desktop: width %d, %v", width, err)
 	}

@@ -68,7 +68,11 @@ func (c *devCommand) Run(s *surroundings) error {
 	if err != nil {
 		return errors.Join(err, e.close())
 	}
-	a, err := openAgent(c.agentConfig(data, info.URL, token), s.log)
+	agentLog := s.log
+	if s.log.Level() == zap.InfoLevel { // what happens to the agent, the edge in the same process tells as well
+		agentLog = s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+	}
+	a, err := openAgent(c.agentConfig(data, info.URL, token), agentLog)
 	if err != nil {
 		return errors.Join(err, e.close())
 	}
@@ -227,5 +231,5 @@ func (c *devCommand) welcome(s *surroundings, info devInfo) {
 			fmt.Fprintf(s.stdout, "  Desktops are the built-in demo. For real ones: apt install tigervnc-standalone-server openbox xterm\n")
 		}
 	}
-	fmt.Fprintf(s.stdout, "  Ctrl-C ends it and its desktops.\n\n")
+	fmt.Fprintf(s.stdout, "  Ctrl-C ends it and its desktops. --log-level info tells what happens.\n\n")
 }

@@ -16,6 +16,7 @@ type agent struct {
 	Status         store.AgentStatus `json:"status"`
 	ActiveSessions int               `json:"active_sessions"`
 	Capacity       int               `json:"capacity"`
+	Room           int               `json:"room"`
 	Weight         int               `json:"weight"`
 	Labels         labels            `json:"labels"`
 	Runtimes       []store.Runtime   `json:"runtimes"`
@@ -27,8 +28,11 @@ type agent struct {
 func (s *server) agentView(stored *store.Agent) agent {
 	v := agent{
 		ID: stored.ID, Name: stored.Name, Status: s.o.AgentStatus(stored), ActiveSessions: s.o.AgentActive(stored.ID),
-		Capacity: stored.Capacity, Weight: stored.Weight, Labels: stored.Labels, Runtimes: stored.Runtimes,
+		Capacity: stored.Capacity, Room: s.o.AgentRoom(stored), Weight: stored.Weight, Labels: stored.Labels, Runtimes: stored.Runtimes,
 		Version: stored.Version, LastHeartbeat: moment(stored.LastHeartbeat),
+	}
+	if s.o.AgentHeard != nil {
+		v.LastHeartbeat = moment(s.o.AgentHeard(stored))
 	}
 	if s.o.AgentHomes != nil {
 		v.Homes = s.o.AgentHomes(stored.ID)

@@ -46,6 +46,8 @@ type Options struct {
 
 	AgentStatus func(*store.Agent) store.AgentStatus
 	AgentActive func(agentID string) int
+	AgentRoom   func(*store.Agent) int        // how many sessions it may have: its capacity less the headroom
+	AgentHeard  func(*store.Agent) time.Time  // its last heartbeat; nil: the stored one, which may be a minute old
 	AgentHomes  func(agentID string) []string // the nodes it is connected to; nil: none is told
 	DrainAgent  func(ctx context.Context, id string) error
 	ResumeAgent func(ctx context.Context, id string) error

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -87,6 +88,9 @@ func decodeField(field string, value json.RawMessage, target any) error {
 		return store.Errorf(store.Invalid, "%s is null; leave it out instead", field)
 	}
 	err := json.Unmarshal(value, target)
+	if _, isTime := target.(*time.Time); isTime && err != nil {
+		return store.Errorf(store.Invalid, "%s is %s; it must be a time like \"2027-01-31T18:00:00Z\"", field, clip(string(value)))
+	}
 	var kind *json.UnmarshalTypeError
 	switch {
 	case err == nil:

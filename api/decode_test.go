@@ -48,8 +48,8 @@ func TestBadBodiesAreRefusedWithTheFieldNamed(t *testing.T) {
 		{keys, `{"name":"k","role":"admin","org":""}`, "org"},
 		{keys, `{"name":"` + strings.Repeat("x", 101) + `","role":"admin"}`, "name"},
 		{keys, `{"name":"a\u0000b","role":"admin"}`, "name"},
-		{keys, `{"name":"k","role":"admin","expires_at":"tomorrow"}`, "expires_at"},
-		{keys, `{"name":"k","role":"admin","expires_at":5}`, "expires_at"},
+		{keys, `{"name":"k","role":"admin","expires_at":"tomorrow"}`, `expires_at is "tomorrow"; it must be a time like "2027-`},
+		{keys, `{"name":"k","role":"admin","expires_at":5}`, `expires_at is 5; it must be a time like "2027-`},
 		{login, `{}`, "key"},
 		{login, `{"key":5}`, "key"},
 	} {

@@ -208,8 +208,11 @@ func TestAgentsAreDrainedResumedDeleted(t *testing.T) {
 	id := w.addAgent()
 	var a agent
 	w.want(200, w.call(admin, "GET", "/api/v1/agents/"+id, "")).json(&a)
-	if a.Status != store.AgentOnline || a.ActiveSessions != 3 || a.Capacity != 4 || len(a.Runtimes) != 2 || len(a.Homes) != 1 || a.LastHeartbeat == nil {
+	if a.Status != store.AgentOnline || a.ActiveSessions != 3 || a.Capacity != 4 || a.Room != 3 || len(a.Runtimes) != 2 || len(a.Homes) != 1 {
 		t.Errorf("the agent is %+v", a)
+	}
+	if stored, err := w.store.Agent(t.Context(), id); err != nil || a.LastHeartbeat == nil || !a.LastHeartbeat.Equal(stored.LastHeartbeat.Add(40*time.Second).Truncate(time.Millisecond)) {
+		t.Errorf("last heard of at %v, not at what AgentHeard says; stored %+v, %v", a.LastHeartbeat, stored, err)
 	}
 	w.want(202, w.call(admin, "POST", "/api/v1/agents/"+id+"/drain", "")).json(&a)
 	if a.Status != store.AgentDraining {

@@ -159,6 +159,8 @@ func (w *world) open(change ...func(*Options)) {
 			return map[bool]store.AgentStatus{true: store.AgentDraining, false: store.AgentOnline}[a.Draining]
 		},
 		AgentActive: func(string) int { return 3 },
+		AgentRoom:   func(a *store.Agent) int { return a.Capacity - 1 },
+		AgentHeard:  func(a *store.Agent) time.Time { return a.LastHeartbeat.Add(40 * time.Second) },
 		AgentHomes:  func(string) []string { return []string{"edge-1"} },
 		DrainAgent:  func(ctx context.Context, id string) error { return w.setDraining(ctx, id, true) },
 		ResumeAgent: func(ctx context.Context, id string) error { return w.setDraining(ctx, id, false) },

@@ -289,13 +289,6 @@ func (in *installation) create(body map[string]any) desktop {
 	return d
 }
 
-func (in *installation) desktop(id string) desktop {
-	in.t.Helper()
-	var d desktop
-	in.call("GET", "/api/v1/sessions/"+id, nil, http.StatusOK, &d)
-	return d
-}
-
 // becomes waits until the session is in that state.
 func (in *installation) becomes(id, state string) desktop {
 	in.t.Helper()

@@ -23,6 +23,22 @@ func (p *edgeAndAgent) footprint() footprint {
 	return footprint{openFiles(p.t, p.process.pid()), p.goroutines(), openFiles(p.t, p.agent.pid())}
 }
 
+// nothingLeft waits until footprints are not larger than they should be.
+func (p *edgeAndAgent) nothingLeft(what string, larger func(footprint) bool) {
+	p.t.Helper()
+	eventually(p.t, what, func() error {
+		// The agent may be the one that was killed.
+		now := footprint{files: openFiles(p.t, p.process.pid()), goroutines: p.goroutines()}
+		if !p.agent.ended() {
+			now.agentFiles = openFiles(p.t, p.agent.pid())
+		}
+		if larger(now) {
+			return fmt.Errorf("now %+v", now)
+		}
+		return nil
+	})
+}
+
 func openFiles(t *testing.T, pid int) int {
 	t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))

@@ -114,7 +114,8 @@ func TestDrainTellsViewersToComeBack(t *testing.T) {
 	}
 	in.process.signal(syscall.SIGTERM)
 	_, err := viewer.Read(make([]byte, 1))
-	if code, reason := closeOf(err); code != 1012 || !strings.HasPrefix(reason, "node_draining:") {
+	// There may be no other edge, so none is promised.
+	if code, reason := closeOf(err); code != 1012 || !strings.HasPrefix(reason, "node_draining:") || strings.Contains(reason, "takes over") {
 		t.Errorf("close %d %q, want 1012 node_draining", code, reason)
 	}
 	if status := in.process.wait(); status != 0 {

@@ -12,9 +12,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -253,4 +255,21 @@ func readRest(conn net.Conn, seed uint64, size int64) error {
 		return fmt.Errorf("stream %d: the bytes are not the ones that were sent", seed)
 	}
 	return nil
+}
+
+// wantEnd reads a viewer to the end of its stream, which must be a close frame
+// with one of these words; none: the end of the connection.
+func wantEnd(t *testing.T, viewer net.Conn, words ...string) {
+	t.Helper()
+	timer := time.AfterFunc(patience/2, func() { _ = viewer.Close() })
+	_, err := io.Copy(io.Discard, viewer)
+	if !timer.Stop() {
+		t.Errorf("the viewer's stream goes on, %v later", patience/2)
+		return
+	}
+	code, reason := closeOf(err)
+	word, _, _ := strings.Cut(reason, ":")
+	if len(words) == 0 && code >= 0 || len(words) > 0 && !slices.Contains(words, word) {
+		t.Errorf("the stream ended with %d %q, %v; want one of %q", code, reason, err, words)
+	}
 }

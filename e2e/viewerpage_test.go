@@ -1,16 +1,13 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -206,7 +203,7 @@ func TestPageWaitsForRoom(t *testing.T) {
 // TestPageThatCannotOnlyLook: where the edge can't follow the VNC server's
 // security, it can't keep a viewer to looking; the page says so and offers what can be had.
 func TestPageThatCannotOnlyLook(t *testing.T) {
-	pair := startEdgeAndAgent(t, staticRuntime(veNCryptServer(t)), "")
+	pair := startEdgeAndAgent(t, staticRuntime(tigerVNC(t, "-SecurityTypes", "Plain")), "")
 	id := pair.running(nil).ID
 	p := page{t, browser(t)}
 	p.logIn(pair.installation)
@@ -215,33 +212,4 @@ func TestPageThatCannotOnlyLook(t *testing.T) {
 	p.says("reason", "a view-only connection can't be guaranteed")
 	p.click("control")
 	p.do("the desktop asks who it is", chromedp.WaitVisible(chromedp.CSS("dialog[open]")))
-}
-
-// veNCryptServer is a VNC server with a kind of security that hides from the edge
-// what comes after.
-func veNCryptServer(t *testing.T) (address string) {
-	t.Helper()
-	address = freePort(t)
-	displays, display, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer displays.Close()
-	server := exec.Command("Xtigervnc", "-displayfd", "3", "-rfbport", address[strings.LastIndexByte(address, ':')+1:], "-localhost",
-		"-SecurityTypes", "Plain", "-nolisten", "tcp", "-geometry", "320x240")
-	server.Env = environment(t)
-	server.ExtraFiles = []*os.File{display}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	_ = display.Close()
-	_ = displays.SetReadDeadline(time.Now().Add(patience))
-	if _, err := bufio.NewReader(displays).ReadString('\n'); err != nil {
-		t.Fatalf("the VNC server did not start: %v", err)
-	}
-	return address
 }

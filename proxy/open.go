@@ -8,6 +8,8 @@ import (
 	"net"
 	"syscall"
 
+	"go.uber.org/zap"
+
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 )
@@ -34,7 +36,9 @@ func (g *protocolVersion) complete() bool { return g.have == greetingSize }
 // open connects to the session's VNC server. It has a goroutine, because a dial
 // waits.
 func (s *stream) open(ctx context.Context) {
-	s.p.log.Info("stream opened", s.fields()...)
+	if line := s.p.log.Check(zap.InfoLevel, "stream opened"); line != nil {
+		line.Write(s.fields()...)
+	}
 	s.p.tellActivity(s.grant.Session)
 	ctx, cancel := context.WithTimeout(ctx, s.p.times.dial)
 	defer cancel()

@@ -15,8 +15,9 @@ const (
 	// within it belong to one update.
 	sameUpdate = 4 * time.Millisecond
 
-	// longestGap is the longest time between two updates that says something of
-	// the stream rather than of a picture that does not change.
+	// longestGap is the longest time between two updates, or between an input and
+	// the next update, that says something of the stream rather than of a picture
+	// that does not change.
 	longestGap = 2 * time.Second
 )
 
@@ -69,7 +70,9 @@ func (q *quality) noteInput(now time.Time) {
 // noteUpdate is told of bytes of the server.
 func (q *quality) noteUpdate(now time.Time, m *Metrics) {
 	if !q.input.IsZero() {
-		m.observe(&q.response, m.response, now.Sub(q.input))
+		if response := now.Sub(q.input); response <= longestGap {
+			m.observe(&q.response, m.response, response)
+		}
 		q.input = time.Time{}
 	}
 	if gap := now.Sub(q.updated); gap > sameUpdate && gap <= longestGap {

@@ -85,7 +85,7 @@ var reasons = []ReasonInfo{
 	{LimitReached, 503, 1013, ByEdge, true, "Too many viewers are connected at the moment."},
 	{SessionLimit, 429, 1013, ByEdge, true, "This desktop has as many viewers as it may have at once."},
 	{UserLimit, 429, 1013, ByEdge, true, "The desktops of this desktop's owner have as many viewers as they may have at once."},
-	{NodeDraining, 503, 1012, ByEdge, true, "This server is restarting; another one takes over."},
+	{NodeDraining, 503, 1012, ByEdge, true, "This server is shutting down or restarting."},
 	{EndpointDenied, 403, 4411, ByEdge, false, "The desktop's address is not one that this server may connect to."},
 	{VNCRefused, 502, 4502, ByServer, true, "The desktop's VNC server does not accept connections."},
 	{VNCPassword, 502, 4507, ByServer, false, "The desktop's VNC server refused the password that this server has for it."},

@@ -110,22 +110,27 @@ func (s *stream) post(f func()) {
 
 // record tells the log and the metrics how the stream ended.
 func (s *stream) record() {
-	fields := append(s.fields(), zap.Int64("bytes_to_viewer", s.toViewer.Load()), zap.Int64("bytes_to_server", s.toServer.Load()))
-	s.p.record("stream ended", s.ending.Refusal, s.ending.phase, s.asked, fields)
+	s.p.record("stream ended", s.ending.Refusal, s.ending.phase, &s.visit,
+		zap.Int64("bytes_to_viewer", s.toViewer.Load()), zap.Int64("bytes_to_server", s.toServer.Load()))
 }
 
 // record is the one place where the end of a visit is told.
-func (p *Proxy) record(what string, why *Refusal, at phase, asked time.Time, fields []zap.Field) {
+func (p *Proxy) record(what string, why *Refusal, at phase, v *visit, more ...zap.Field) {
 	p.metrics.streams.WithLabelValues(string(why.Reason)).Inc()
+	level := zap.InfoLevel
+	if why.Reason == Internal {
+		level = zap.ErrorLevel
+	}
+	line := p.log.Check(level, what)
+	if line == nil {
+		return
+	}
+	fields := append(v.fields(), more...)
 	fields = append(fields,
 		zap.String("reason", string(why.Reason)), zap.String("by", string(why.Reason.Info().By)),
-		zap.String("phase", string(at)), zap.Duration("duration", time.Since(asked)), zap.NamedError("cause", why.Cause))
+		zap.String("phase", string(at)), zap.Duration("duration", time.Since(v.asked)), zap.NamedError("cause", why.Cause))
 	if why.Detail != "" {
 		fields = append(fields, zap.String("detail", why.Detail))
 	}
-	log := p.log.Info
-	if why.Reason == Internal {
-		log = p.log.Error
-	}
-	log(what, fields...)
+	line.Write(fields...)
 }

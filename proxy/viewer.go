@@ -26,7 +26,7 @@ func (p *Proxy) ServeViewer(ctx *fasthttp.RequestCtx) {
 	v := visit{id: uuid.Must(uuid.NewV7()).String(), remote: ctx.RemoteAddr().String(), asked: time.Now()}
 	h, refusal := p.authorize(ctx, &v)
 	if refusal != nil {
-		p.record("viewer refused", refusal, phaseAuthorize, v.asked, v.fields())
+		p.record("viewer refused", refusal, phaseAuthorize, &v)
 		refuse(&ctx.Response, v.id, refusal)
 		return
 	}
@@ -37,7 +37,7 @@ func (p *Proxy) ServeViewer(ctx *fasthttp.RequestCtx) {
 	ctx.Hijack(func(hijacked net.Conn) {
 		viewer, ahead := takeOver(hijacked)
 		if refusal := p.admit(v, viewer, h.response(), ahead); refusal != nil {
-			p.record("viewer refused", refusal, phaseAuthorize, v.asked, v.fields())
+			p.record("viewer refused", refusal, phaseAuthorize, &v)
 			refuseLate(viewer, v.id, refusal, p.times.close)
 		}
 	})
@@ -78,7 +78,7 @@ func takeOver(hijacked net.Conn) (conn net.Conn, ahead []byte) {
 	conn = unwrap.UnsafeConn()
 	// With a deadline in the past only what is in memory can still be read.
 	_ = conn.SetReadDeadline(time.Unix(1, 0))
-	var b [4096]byte
+	var b [512]byte // most say nothing before they hear something
 	for {
 		n, err := hijacked.Read(b[:])
 		ahead = append(ahead, b[:n]...)
@@ -107,6 +107,7 @@ func refuse(response *fasthttp.Response, id string, r *Refusal) {
 	response.SetStatusCode(info.Status)
 	response.Header.SetContentType("application/problem+json")
 	response.Header.Set("Cache-Control", "no-store")
+	response.Header.Set("X-Request-Id", id)
 	switch info.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		response.Header.Set("Retry-After", strconv.Itoa(retryAfter))

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,11 +28,16 @@ func adoptable(s ObservedState) bool {
 	return s == ObservedStarting || s == ObservedRunning
 }
 
+// over tells whether nothing of it is left at the agent.
+func (s ObservedState) over() bool { return s == ObservedEnded || s == ObservedFailed }
+
 // Observed is what an agent says of one session.
 type Observed struct {
 	Session string
 	State   ObservedState
 	Reason  string // in words for a person; may be empty
+
+	Endpoint string // the name of the VNC server that the session was given; empty: it has no name of its own
 }
 
 // alive tells whether there is something at the agent that could be stopped.
@@ -136,7 +142,10 @@ func (m *Manager) AgentDown(agentID string, generation uint64, reason string, fi
 		m.mu.Unlock()
 		return
 	}
-	l.up, l.left, l.reports, l.since = false, final || l.removing, nil, time.Now()
+	l.up, l.left, l.since = false, final || l.removing, time.Now()
+	// What ended there has ended, also when no look has taken it in yet; what ran
+	// may end unseen.
+	maps.DeleteFunc(l.reports, func(_ string, r *report) bool { return !r.State.over() })
 	l.why = "its agent is away: " + reason
 	if final {
 		l.why = "its agent left: " + reason
@@ -174,6 +183,17 @@ func (m *Manager) connected(agentID string) bool {
 	defer m.mu.Unlock()
 	l := m.links[agentID]
 	return l != nil && l.up
+}
+
+// LastHeartbeat is when this edge last heard of the agent: newer than what is
+// stored, which is written once a minute.
+func (m *Manager) LastHeartbeat(a *store.Agent) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.links[a.ID]; l != nil {
+		return latest(a.LastHeartbeat, l.beat)
+	}
+	return a.LastHeartbeat
 }
 
 // Active is how many sessions take room on the agent.

@@ -120,9 +120,11 @@ func TestLateCleanUpOfAnOldTunnelChangesNothing(t *testing.T) {
 		for name, late := range map[string]func(){
 			"down":       func() { w.m.AgentDown(h.agent.ID, old, "the old connection broke", false) },
 			"final down": func() { w.m.AgentDown(h.agent.ID, old, "the old connection broke", true) },
-			"state":      func() { w.m.AgentState(h.agent.ID, old, Observed{s.ID, ObservedFailed, "late"}) },
-			"beat":       func() { w.m.AgentBeat(h.agent.ID, old) },
-			"up":         func() { w.m.AgentUp(h.agent, old, nil) },
+			"state": func() {
+				w.m.AgentState(h.agent.ID, old, Observed{Session: s.ID, State: ObservedFailed, Reason: "late"})
+			},
+			"beat": func() { w.m.AgentBeat(h.agent.ID, old) },
+			"up":   func() { w.m.AgentUp(h.agent, old, nil) },
 		} {
 			late()
 			w.want(s.ID, store.Running, "")
@@ -133,7 +135,7 @@ func TestLateCleanUpOfAnOldTunnelChangesNothing(t *testing.T) {
 		w.m.AgentDown("agent-nobody", 1, "", false)
 		w.drop(h)
 		w.want(s.ID, store.Unreachable, "the connection broke")
-		w.m.AgentState(h.agent.ID, h.generation, Observed{s.ID, ObservedRunning, ""})
+		w.m.AgentState(h.agent.ID, h.generation, Observed{Session: s.ID, State: ObservedRunning})
 		w.want(s.ID, store.Unreachable, "the connection broke")
 	})
 }
@@ -340,11 +342,17 @@ func TestHeartbeatsAreStoredOnceAMinute(t *testing.T) {
 		}
 		if a, err := w.store.Agent(t.Context(), h.agent.ID); err != nil || !a.LastHeartbeat.Equal(joined) {
 			t.Errorf("stored %v before a minute has passed, %v", a.LastHeartbeat, err)
+		} else if live := w.m.LastHeartbeat(a); !live.Equal(time.Now()) {
+			t.Errorf("told %v, want the last beat, which came now: %v", live, time.Now())
 		}
 		beat := time.Now()
 		pass(10 * time.Second)
 		if a, err := w.store.Agent(t.Context(), h.agent.ID); err != nil || !a.LastHeartbeat.Equal(beat) {
 			t.Errorf("stored %v, want %v, %v", a.LastHeartbeat, beat, err)
+		}
+		never := &store.Agent{ID: "agent-nobody", LastHeartbeat: joined}
+		if told := w.m.LastHeartbeat(never); !told.Equal(joined) {
+			t.Errorf("told %v of an agent that is not known here, want what is stored: %v", told, joined)
 		}
 	})
 }
@@ -444,4 +452,29 @@ func TestAStopDuringAStartWins(t *testing.T) {
 			t.Errorf("warned: %v", logs.All())
 		}
 	})
+}
+
+// TestWhatAnAgentSaidLastIsTakenIn although its tunnel ends right behind it.
+func TestWhatAnAgentSaidLastIsTakenIn(t *testing.T) {
+	for name, end := range map[string]func(*world, *host){"away": (*world).drop, "for good": (*world).leave} {
+		for word, want := range map[ObservedState]store.State{ObservedEnded: store.Terminated, ObservedFailed: store.Failed} {
+			t.Run(name+" after "+string(word), func(t *testing.T) {
+				inWorld(t, func(t *testing.T, w *world) {
+					h := w.join("a")
+					running, stopping := w.create(), w.create()
+					if _, err := w.m.Stop(t.Context(), stopping.ID); err != nil {
+						t.Fatal(err)
+					}
+					for _, s := range []*store.Session{running, stopping} {
+						w.say(h, s.ID, word, "it was its time")
+					}
+					end(w, h)
+					synctest.Wait()
+					w.want(running.ID, want, "it was its time")
+					w.want(stopping.ID, store.Terminated, "")
+					w.checkBooks()
+				})
+			})
+		}
+	}
 }

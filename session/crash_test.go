@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -309,4 +312,25 @@ func storm(t *testing.T, w *world, random *rand.Rand) {
 			t.Errorf("%s has %d commands under way", agentID, l.commands)
 		}
 	}
+}
+
+// An edge that is told to leave while it still reads the sessions has no fault.
+func TestAnEdgeThatEndsWhileItStartsLogsNoFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &fuse{Store: openStore(t)} // every read fails, as with a context that has ended
+		core, logs := observer.New(zap.WarnLevel)
+		w := newWorld(t, s)
+		w.o.Log = zap.New(core)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := New(w.o).Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if logs.Len() > 0 {
+			t.Errorf("logged: %v", logs.All())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

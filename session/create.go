@@ -138,6 +138,15 @@ func validate(s *store.Session) error {
 	return nil
 }
 
+// nameOf is what an agent says of an endpoint as a session's name, or nothing
+// when a session may not be called so.
+func nameOf(endpoint string) string {
+	if utf8.RuneCountInString(endpoint) > maxName || !printable(endpoint) {
+		return ""
+	}
+	return endpoint
+}
+
 func printable(text string) bool {
 	for _, r := range text {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

@@ -48,6 +48,7 @@ type step struct {
 	to      store.State // become
 	reason  string      // become: why; empty when all is well
 	viewers string      // become an ended or stopping state: what the viewers are told
+	name    string      // become: for a session without a name
 	end     end         // warn: of what; zero: take it back
 	again   time.Time   // wait: until then; zero: until something happens
 }
@@ -151,6 +152,9 @@ func nextPending(s *store.Session, v view) step {
 }
 
 func (l limits) nextStarting(s *store.Session, v view) step {
+	if v.report.State.over() {
+		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended before it was ready")}
+	}
 	switch v.reach {
 	case left:
 		return step{do: become, to: store.Pending, reason: v.why}
@@ -162,9 +166,7 @@ func (l limits) nextStarting(s *store.Session, v view) step {
 	}
 	switch v.report.State {
 	case ObservedRunning:
-		return step{do: become, to: store.Running}
-	case ObservedEnded, ObservedFailed:
-		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended before it was ready")}
+		return step{do: become, to: store.Running, name: nameOf(v.report.Endpoint)}
 	case "": // the agent was away and came back without it
 		return step{do: become, to: store.Pending, reason: "the agent forgot it while it was away"}
 	}
@@ -177,6 +179,12 @@ func (l limits) nextStarting(s *store.Session, v view) step {
 }
 
 func (l limits) nextRunning(s *store.Session, v view) step {
+	switch v.report.State { // whether the agent is still there or not
+	case ObservedFailed:
+		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended by itself")}
+	case ObservedEnded:
+		return step{do: become, to: store.Terminated, viewers: tellEnded, reason: v.report.Reason}
+	}
 	switch v.reach {
 	case left:
 		return step{do: become, to: store.Failed, viewers: tellOffline, reason: v.why}
@@ -192,10 +200,6 @@ func (l limits) nextRunning(s *store.Session, v view) step {
 	switch v.report.State {
 	case "":
 		return step{do: become, to: store.Failed, viewers: tellEnded, reason: "the desktop ended while its agent was away"}
-	case ObservedFailed:
-		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended by itself")}
-	case ObservedEnded:
-		return step{do: become, to: store.Terminated, viewers: tellEnded, reason: v.report.Reason}
 	case ObservedRunning:
 		if s.State == store.Unreachable {
 			return step{do: become, to: store.Running}
@@ -209,7 +213,7 @@ func (l limits) nextStopping(s *store.Session, v view) step {
 	switch {
 	case v.reach == up && alive(v.report.State):
 		return step{} // it is being told
-	case v.reach == away:
+	case v.reach == away && !v.report.State.over():
 		if lost := v.since.Add(l.lostAfter); v.now.Before(lost) {
 			return step{again: lost}
 		}

@@ -101,7 +101,7 @@ func (m *Manager) take(ctx context.Context, s *store.Session, st step) (time.Tim
 func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 	var runtime string
 	if st.to == store.Running && s.Runtime == "" && s.AgentID != "" {
-		runtime = m.defaultRuntime(ctx, s.AgentID)
+		runtime = m.runtimeGot(ctx, s)
 	}
 	_, changed, err := m.update(ctx, s.ID, func(row *store.Session) error {
 		if !same(row, s) {
@@ -112,7 +112,7 @@ func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 		case store.Stopping, store.Terminated:
 			row.Desired = store.Terminated
 		case store.Running:
-			row.Runtime = orElse(row.Runtime, runtime)
+			row.Runtime, row.Name = orElse(row.Runtime, runtime), orElse(row.Name, st.name)
 		}
 		return nil
 	})
@@ -150,14 +150,17 @@ func same(a, b *store.Session) bool {
 	return a.State == b.State && a.Desired == b.Desired && a.AgentID == b.AgentID
 }
 
-// defaultRuntime names what a session that asked for no runtime got; empty
-// when that can't be told, which costs a word in a list and nothing else.
-func (m *Manager) defaultRuntime(ctx context.Context, agentID string) string {
-	a, err := m.o.Store.Agent(ctx, agentID)
-	if err != nil || len(a.Runtimes) == 0 {
+// runtimeGot names what a session that asked for no runtime got; empty when
+// that can't be told, which costs a word in a list and nothing else.
+func (m *Manager) runtimeGot(ctx context.Context, s *store.Session) string {
+	a, err := m.o.Store.Agent(ctx, s.AgentID)
+	if err != nil {
 		return ""
 	}
-	return a.Runtimes[0].Name
+	if r := runtimeFor(a, s); r != nil {
+		return r.Name
+	}
+	return ""
 }
 
 // start tells the agent to start a session. The session is starting from the

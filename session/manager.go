@@ -64,7 +64,8 @@ const (
 	activityGrain  = time.Minute      // LastActivity is written again after this at the earliest
 	beatGrain      = time.Minute      // the same for a connected agent's LastHeartbeat
 	purgeEvery     = time.Hour
-	maxReported    = 20_000 // sessions one agent may report; a hello holds about 10,000
+	recheckEvery   = 5 * time.Second // a beat of a tunnel
+	maxReported    = 20_000          // sessions one agent may report; a hello holds about 10,000
 )
 
 // Manager owns the sessions of one edge. Safe for concurrent use.
@@ -145,6 +146,9 @@ func (m *Manager) resume(ctx context.Context) {
 	for failures := 0; ; {
 		page, next, err := m.o.Store.Sessions(ctx, filter)
 		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
 			failures++
 			m.o.Log.Error("the sessions of before can't be read; trying again", zap.Error(err))
 			if !sleep(ctx, backoff(failures)) {
@@ -165,9 +169,10 @@ func (m *Manager) resume(ctx context.Context) {
 
 // keepHouse does what no session waits for.
 func (m *Manager) keepHouse(ctx context.Context) {
-	beats, purges := time.NewTicker(beatGrain), time.NewTicker(purgeEvery)
+	beats, purges, rechecks := time.NewTicker(beatGrain), time.NewTicker(purgeEvery), time.NewTicker(recheckEvery)
 	defer beats.Stop()
 	defer purges.Stop()
+	defer rechecks.Stop()
 	m.purge(ctx)
 	for {
 		select {
@@ -175,6 +180,8 @@ func (m *Manager) keepHouse(ctx context.Context) {
 			return
 		case <-beats.C:
 			m.storeBeats(ctx)
+		case <-rechecks.C:
+			m.recheck(ctx)
 		case <-purges.C:
 			m.purge(ctx)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,10 +35,15 @@ func obstacle(a *store.Agent, online bool, s *store.Session) string {
 		return "draining"
 	case len(a.Runtimes) == 0:
 		return "without any runtime"
-	case s.Runtime != "" && runtimeOf(a, s.Runtime) == nil:
+	case s.Runtime != "" && !slices.ContainsFunc(a.Runtimes, func(r store.Runtime) bool { return r.Name == s.Runtime }):
 		return fmt.Sprintf("without runtime %q", s.Runtime)
+	case runtimeFor(a, s) == nil:
+		return fmt.Sprintf("without endpoint %q", s.Labels[EndpointLabel])
 	}
 	for key, value := range s.Labels {
+		if key == EndpointLabel {
+			continue
+		}
 		if got, ok := a.Labels[key]; !ok || got != value {
 			return "without the labels asked for"
 		}
@@ -45,26 +51,54 @@ func obstacle(a *store.Agent, online bool, s *store.Session) string {
 	return ""
 }
 
-func runtimeOf(a *store.Agent, name string) *store.Runtime {
+// EndpointLabel asks for a VNC server that exists already, by its name: an agent
+// carries it when one of its runtimes has that endpoint.
+const EndpointLabel = "endpoint"
+
+// runtimeFor is the runtime that the session gets from the agent: the first
+// that is what it asked for; nil when there is none.
+func runtimeFor(a *store.Agent, s *store.Session) *store.Runtime {
+	endpoint, asked := s.Labels[EndpointLabel]
 	for i := range a.Runtimes {
-		if a.Runtimes[i].Name == name || name == "" {
-			return &a.Runtimes[i]
+		r := &a.Runtimes[i]
+		if (s.Runtime == "" || r.Name == s.Runtime) && (!asked || slices.Contains(r.Endpoints, endpoint)) {
+			return r
 		}
 	}
 	return nil
 }
 
-// room is how many sessions the agent may have: its capacity less the
-// headroom, but at least one.
-func (m *Manager) room(a *store.Agent) int {
+// endpointTaken tells whether another session has the endpoint that s asks for.
+func (m *Manager) endpointTaken(agentID string, s *store.Session) bool {
+	endpoint := s.Labels[EndpointLabel]
+	if endpoint == "" {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.links[agentID]
+	if l == nil {
+		return false
+	}
+	for id, r := range l.reports {
+		if id != s.ID && r.Endpoint == endpoint && alive(r.State) {
+			return true
+		}
+	}
+	return false
+}
+
+// Room is how many sessions the agent may have: its capacity less the headroom,
+// but at least one.
+func (m *Manager) Room(a *store.Agent) int {
 	const epsilon = 1e-9 // 10 * (1 - 0.9) is a little less than 1
 	return max(1, int(math.Floor(float64(a.Capacity)*(1-m.o.Headroom)+epsilon)))
 }
 
-// slotFree tells whether the agent's runtime takes one more. used counts the
+// slotFree tells whether the agent's runtime for s takes one more. used counts the
 // agent's sessions by the runtime they asked for; "" got the first.
-func slotFree(a *store.Agent, name string, used map[string]int) bool {
-	r := runtimeOf(a, name)
+func slotFree(a *store.Agent, s *store.Session, used map[string]int) bool {
+	r := runtimeFor(a, s)
 	if r.Slots == 0 {
 		return true
 	}
@@ -74,6 +108,13 @@ func slotFree(a *store.Agent, name string, used map[string]int) bool {
 	}
 	return n < r.Slots
 }
+
+// taken is the reason of an agent whose endpoint that was asked for has a
+// session already.
+const taken = "another session has the endpoint asked for"
+
+// reserved counts those of the full agents that are so by the headroom alone.
+const reserved = "full but for the headroom"
 
 // tally counts agents by why they can't take a session.
 type tally map[string]int
@@ -85,14 +126,23 @@ func (t tally) String() string {
 		if t[why] > 0 {
 			words = append(words, fmt.Sprintf("%d %s", t[why], why))
 		}
+		if why == "full" && t[reserved] > 0 {
+			words[0] += fmt.Sprintf(" (agents.headroom keeps the rest of %d free)", t[reserved])
+		}
 	}
-	if t["full"] > 0 {
+	switch {
+	case t[reserved] > 0:
+		advice = "add an agent, stop a session or lower agents.headroom"
+	case t["full"] > 0:
 		advice = "add an agent or stop a session"
 	}
 	for why, n := range t {
 		if strings.HasPrefix(why, "without") {
 			words = append(words, fmt.Sprintf("%d %s", n, why))
 		}
+	}
+	if t[taken] > 0 {
+		words, advice = append(words, taken), "stop that session"
 	}
 	if t[refused] > 0 {
 		words = append(words, fmt.Sprintf("%d refused it", t[refused]))
@@ -119,13 +169,19 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 	var able []*store.Agent
 	for _, a := range agents {
 		used := counts[a.ID]
-		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.room(a), Weight: a.Weight}
+		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.Room(a), Weight: a.Weight}
 		reason := obstacle(a, m.connected(a.ID), s)
 		if _, excepted := except[a.ID]; reason == "" && excepted {
 			reason = refused
 		}
-		if reason == "" && (c.Full() || !slotFree(a, s.Runtime, used)) {
+		if reason == "" && (c.Full() || !slotFree(a, s, used)) {
 			reason = "full"
+		}
+		if reason == "full" && c.Full() && c.Active < a.Capacity {
+			why[reserved]++
+		}
+		if reason == "" && m.endpointTaken(a.ID, s) {
+			reason = taken
 		}
 		if reason != "" {
 			why[reason]++

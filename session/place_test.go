@@ -18,6 +18,8 @@ import (
 func TestOnlyAnAgentThatCanTakeTheSessionGetsIt(t *testing.T) {
 	gpu := func(s *store.Session) { s.Runtime = "gpu" }
 	inLab := func(s *store.Session) { s.Labels = map[string]string{"zone": "lab", "disk": "ssd"} }
+	consoles := store.Runtime{Name: "consoles", Slots: 2, Endpoints: []string{"vm-1", "vm-2"}}
+	atVM1 := func(s *store.Session) { s.Labels = map[string]string{EndpointLabel: "vm-1"} }
 	tests := map[string]struct {
 		agent func(*store.Agent)
 		ask   func(*store.Session)
@@ -31,6 +33,9 @@ func TestOnlyAnAgentThatCanTakeTheSessionGetsIt(t *testing.T) {
 		"one label missing":              {func(a *store.Agent) { a.Labels = map[string]string{"zone": "lab"} }, inLab, "1 without the labels asked for"},
 		"another value of a label":       {func(a *store.Agent) { a.Labels = map[string]string{"zone": "lab", "disk": "hdd"} }, inLab, "1 without the labels asked for"},
 		"draining":                       {func(a *store.Agent) { a.Draining = true }, nil, "1 draining"},
+		"an endpoint it has":             {func(a *store.Agent) { a.Runtimes = append(a.Runtimes, consoles) }, atVM1, ""},
+		"an endpoint it lacks":           {nil, atVM1, `1 without endpoint "vm-1"`},
+		"of another runtime":             {func(a *store.Agent) { a.Runtimes = append(a.Runtimes, consoles) }, func(s *store.Session) { atVM1(s); s.Runtime = "desktop" }, `1 without endpoint "vm-1"`},
 		"capacity 1 with headroom":       {func(a *store.Agent) { a.Capacity = 1 }, nil, ""},
 		"every reason is counted apart":  {func(a *store.Agent) { a.Draining = true }, gpu, "1 draining"},
 		"an empty label that is missing": {nil, func(s *store.Session) { s.Labels = map[string]string{"zone": ""} }, "1 without the labels asked for"},
@@ -98,7 +103,7 @@ func TestRoomIsCapacityLessHeadroomButAtLeastOne(t *testing.T) {
 		{1, .2, 1}, {2, .2, 1}, {4, .2, 3}, {5, .2, 4}, {10, .2, 8}, {20, .2, 16}, {10, 0, 10}, {10, .9, 1}, {10, .3, 7}, {3, .99, 1}, {1000, .2, 800},
 	} {
 		m := &Manager{o: Options{Headroom: test.headroom}}
-		if got := m.room(&store.Agent{Capacity: test.capacity}); got != test.want {
+		if got := m.Room(&store.Agent{Capacity: test.capacity}); got != test.want {
 			t.Errorf("capacity %d, headroom %v: room for %d, want %d", test.capacity, test.headroom, got, test.want)
 		}
 	}
@@ -358,5 +363,63 @@ func TestASessionIsNotInItsOwnWay(t *testing.T) {
 		w.set(h, mood{})
 		pass(time.Second)
 		w.want(s.ID, store.Running, "")
+	})
+}
+
+// TestASessionIsCalledLikeItsEndpoint unless it has a name, and an endpoint that
+// is in use is not given away again.
+func TestASessionIsCalledLikeItsEndpoint(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		h := w.join("a", func(a *store.Agent) {
+			a.Runtimes = append(a.Runtimes, store.Runtime{Name: "consoles", Slots: 3, Endpoints: []string{"vm-1", "vm-2", "vm-3"}})
+		})
+		at := func(endpoint, name string) func(*store.Session) {
+			return func(s *store.Session) { s.Labels, s.Name = map[string]string{EndpointLabel: endpoint}, name }
+		}
+		h.endpoint = "vm-1"
+		first := w.create(at("vm-1", ""))
+		if got := w.session(first.ID); got.Name != "vm-1" || got.Runtime != "consoles" || got.State != store.Running {
+			t.Errorf("it is %+v", got)
+		}
+		_, err := w.m.Create(t.Context(), &store.Session{Labels: map[string]string{EndpointLabel: "vm-1"}}, "")
+		if store.CodeOf(err) != store.NoAgent || !containsFold(err.Error(), "another session has the endpoint asked for; stop that session") {
+			t.Errorf("the same again: %v", err)
+		}
+		h.endpoint = "vm-2"
+		if got := w.session(w.create(at("vm-2", "mine")).ID); got.Name != "mine" {
+			t.Errorf("a session with a name is called %q", got.Name)
+		}
+		h.endpoint = "vm\x00-3"
+		if got := w.session(w.create(at("vm-3", "")).ID); got.Name != "" {
+			t.Errorf("a name that can't be shown became %q", got.Name)
+		}
+		if _, err := w.m.Stop(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h.endpoint = "vm-1"
+		w.want(w.create(at("vm-1", "")).ID, store.Running, "")
+	})
+}
+
+// TestTheHeadroomIsNamed: who sees 4 of 5 must learn why that is full.
+func TestTheHeadroomIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, openStore(t))
+		w.o.Headroom = 0.2
+		w.run()
+		w.join("a", func(a *store.Agent) { a.Capacity = 5 })
+		for range 4 {
+			w.create()
+		}
+		_, err := w.m.Create(t.Context(), &store.Session{}, "")
+		want := "no agent can take this session: 1 full (agents.headroom keeps the rest of 1 free); add an agent, stop a session or lower agents.headroom"
+		if store.CodeOf(err) != store.NoAgent || err.Error() != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+		w.end()
+		if err := w.store.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 }

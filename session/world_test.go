@@ -44,6 +44,7 @@ type host struct {
 	generation uint64                   // 0: not connected
 	running    map[string]ObservedState // starting or running
 	starts     int                      // start commands taken
+	endpoint   string                   // what it says that each session has
 	mood       mood
 }
 
@@ -190,7 +191,7 @@ func (w *world) say(h *host, id string, state ObservedState, reason string) {
 	generation := h.generation
 	w.mu.Unlock()
 	if generation > 0 {
-		w.m.AgentState(h.agent.ID, generation, Observed{id, state, reason})
+		w.m.AgentState(h.agent.ID, generation, Observed{Session: id, State: state, Reason: reason, Endpoint: h.endpoint})
 	}
 }
 

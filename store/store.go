@@ -75,6 +75,9 @@ const (
 type Runtime struct {
 	Name  string `json:"name"`
 	Slots int    `json:"slots,omitempty"` // sessions of this runtime at once; 0: only the agent's capacity binds
+
+	Endpoints []string `json:"endpoints,omitempty"` // names of VNC servers that exist already; a session may ask for one
+	Missing   string   `json:"missing,omitempty"`   // why it can start nothing on that host, for a person; empty: it can
 }
 
 // Agent is one desktop host as it last described itself. Whether it is

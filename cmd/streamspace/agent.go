@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +26,7 @@ type agentCommand struct {
 	Name      string   `help:"This agent's name; the host's name by default."`
 	Runtime   []string `placeholder:"TYPE" help:"How sessions are started: process (a VNC server each) or demo (the built-in one). May be repeated."`
 	Data      string   `placeholder:"DIR" help:"The folder for the agent's state."`
-	Capacity  int      `help:"How many sessions may run here at once."`
+	Capacity  *int     `placeholder:"N" help:"How many sessions may run here at once."`
 }
 
 // Run runs the agent until SIGTERM or SIGINT. Its sessions run on unless
@@ -69,8 +71,8 @@ func (c *agentCommand) override(config *agentConfig) {
 			*flag.target = *flag.value
 		}
 	}
-	if c.Capacity != 0 {
-		config.Capacity = c.Capacity
+	if c.Capacity != nil {
+		config.Capacity = *c.Capacity
 	}
 	if len(c.Runtime) > 0 {
 		config.Runtimes = nil
@@ -136,6 +138,9 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 func (a *agentProcess) serve(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
+	if a.config.desktopsAreRoot(os.Geteuid()) {
+		a.log.Warn("this agent runs as root, and so do its desktops: whoever may open one is root on this host; run the agent as a user of its own, as deploy/systemd does")
+	}
 	parts, failed := errgroup.WithContext(background)
 	parts.Go(func() error { return a.agent.Run(background) })
 	parts.Go(func() error { return a.client.Load().Run(background) })
@@ -154,13 +159,19 @@ func (a *agentProcess) serve(ctx context.Context) error {
 	return errors.Join(err, a.close())
 }
 
+// desktopsAreRoot tells whether what people run in their desktops runs as root
+// when the agent has that user id.
+func (c *agentConfig) desktopsAreRoot(uid int) bool {
+	return uid == 0 && slices.ContainsFunc(c.Runtimes, func(r runtimeConfig) bool { return r.Type == agent.TypeProcess })
+}
+
 // leave says good-bye, so that the edge need not wait for missed beats to know.
 func (a *agentProcess) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	bye := tunnel.Bye{Reason: "the agent restarts; its desktops run on"}
+	bye := tunnel.Bye{Reason: "it was stopped; its desktops run on"}
 	if a.config.OnShutdown == endSessions {
-		bye = tunnel.Bye{Reason: "the agent was shut down", Final: true}
+		bye = tunnel.Bye{Reason: "it was shut down", Final: true}
 		if err := a.agent.EndAll(ctx); err != nil {
 			a.log.Error("some sessions could not be ended", zap.Error(err))
 		}

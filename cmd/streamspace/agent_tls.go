@@ -24,7 +24,7 @@ func agentTLS(pin, caFile string) (*tls.Config, error) {
 		config.InsecureSkipVerify = true // the pin below is checked instead of a chain and a name
 		config.VerifyConnection = func(s tls.ConnectionState) error {
 			if got := publicKeyPin(s.PeerCertificates[0]); subtle.ConstantTimeCompare([]byte(got), []byte(pin)) != 1 {
-				return fmt.Errorf("the edge's key is %s, the join token expects %s; if the edge has a new key, make a new join token", got, pin)
+				return fmt.Errorf("the edge's key is %s, the join token expects %s; the token is of another edge, or this one has a new key: take the line of its join.token, or make a new join token", got, pin)
 			}
 			return nil
 		}

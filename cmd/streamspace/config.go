@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,8 +143,6 @@ type agentsConfig struct {
 // setting it is a fault, so that nobody believes it works.
 type later struct{}
 
-func (*later) UnmarshalText([]byte) error { return nil }
-
 func defaultEdgeConfig() *edgeConfig {
 	host, err := os.Hostname()
 	if err != nil {
@@ -159,6 +158,16 @@ func defaultEdgeConfig() *edgeConfig {
 	}
 }
 
+// allowedOrigins are those whose pages may use the edge beside the one that a
+// request is sent to.
+func (c *edgeConfig) allowedOrigins() []string {
+	origins := slices.Clone(c.VNC.AllowedOrigins)
+	if c.Node.Advertise != "" {
+		origins = append(origins, strings.TrimSuffix(c.Node.Advertise, "/"))
+	}
+	return origins
+}
+
 // dataDir is where the edge keeps what it makes itself: the self-signed
 // certificate and the first keys.
 func (c *edgeConfig) dataDir() string { return filepath.Dir(c.Store.SQLite.Path) }
@@ -166,6 +175,9 @@ func (c *edgeConfig) dataDir() string { return filepath.Dir(c.Store.SQLite.Path)
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 func (c *edgeConfig) validate(f *faults) {
+	if c.TLS.Off && c.flags == nil && !f.has("listen.https") {
+		c.Listen.HTTPS = "" // the default is for TLS
+	}
 	c.validateListen(f)
 	c.validateTLS(f)
 	if !nameRule.MatchString(c.Node.ID) {
@@ -196,7 +208,9 @@ func (c *edgeConfig) validate(f *faults) {
 	checkDuration(f, "drain.timeout", c.Drain.Timeout, 0, time.Hour)
 	checkDuration(f, "agents.lost_after", c.Agents.LostAfter, time.Second, 0)
 	for i, origin := range c.VNC.AllowedOrigins {
-		checkURL(f, fmt.Sprintf("vnc.allowed_origins[%d]", i), origin)
+		if err := proxy.CheckOrigin(origin); err != nil {
+			f.add(fmt.Sprintf("vnc.allowed_origins[%d]", i), "%s", err)
+		}
 	}
 	for _, bad := range c.Direct.options().Validate() {
 		f.add("direct."+bad.Key, "%s", bad.Text)
@@ -236,7 +250,7 @@ func (c *edgeConfig) validateListen(f *faults) {
 func (c *edgeConfig) validateTLS(f *faults) {
 	files := c.TLS.CertFile != "" || c.TLS.KeyFile != ""
 	chosen := 0
-	for _, on := range []bool{files, c.TLS.SelfSigned, c.TLS.Off} {
+	for _, on := range []bool{files, c.TLS.SelfSigned, c.TLS.Off, f.has("tls.acme")} {
 		if on {
 			chosen++
 		}
@@ -259,7 +273,8 @@ func (c *edgeConfig) validateTLS(f *faults) {
 
 func checkURL(f *faults, path, text string) {
 	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || (u.Path != "" && u.Path != "/") {
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || (u.Path != "" && u.Path != "/") ||
+		u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") {
 		f.add(path, "%q is not an origin; write it like \"https://desk.example.org\"", text)
 	}
 }

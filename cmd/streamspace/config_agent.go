@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
+	"github.com/streamspace-dev/streamspace-edge/session"
 )
 
 // agentConfig is the file of `streamspace agent`.
@@ -102,6 +105,9 @@ func (c *agentConfig) validate(f *faults) {
 	if c.OnShutdown != keepSessions && c.OnShutdown != endSessions {
 		f.add("on_shutdown", "%q is neither %q nor %q", c.OnShutdown, keepSessions, endSessions)
 	}
+	if _, reserved := c.Labels[session.EndpointLabel]; reserved {
+		f.add("labels."+session.EndpointLabel, "is reserved: by this label sessions ask for the endpoints of static runtimes; choose another name")
+	}
 	c.validateRuntimes(f)
 }
 
@@ -109,7 +115,7 @@ func (c *agentConfig) validateRuntimes(f *faults) {
 	if len(c.Runtimes) == 0 {
 		f.add("runtimes", "at least one is needed; the types are process, static and demo")
 	}
-	seen := map[string]bool{}
+	seen, addresses := map[string]bool{}, map[string]string{}
 	for i, r := range c.Runtimes {
 		path := fmt.Sprintf("runtimes[%d]", i)
 		if !nameRule.MatchString(r.Name) {
@@ -122,7 +128,27 @@ func (c *agentConfig) validateRuntimes(f *faults) {
 		for _, bad := range r.options().Validate() {
 			f.add(path+"."+bad.Key, "%s", bad.Text)
 		}
+		for j, e := range r.Endpoints {
+			path := fmt.Sprintf("%s.endpoints[%d]", path, j)
+			if other, found := addresses[e.Address]; found && other != r.Name {
+				f.add(path+".address", "%q belongs to the runtime %s already; one session has it at a time", e.Address, other)
+			}
+			addresses[e.Address] = r.Name
+			if filepath.IsAbs(e.PasswordFile) {
+				if err := readable(e.PasswordFile); err != nil {
+					f.add(path+".password_file", "%s can't be read: %s", e.PasswordFile, bareError(err))
+				}
+			}
+		}
 	}
+}
+
+func readable(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func (r runtimeConfig) options() agent.RuntimeConfig {
@@ -143,14 +169,19 @@ type joinToken struct {
 	pin    string // "sha256:<hex>" of the edge's public key; empty: the certificate must verify
 }
 
+var pinRule = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
 func readToken(file string) (joinToken, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return joinToken{}, fmt.Errorf("%s can't be read: %s", file, bareError(err))
 	}
-	secret, pin, _ := strings.Cut(strings.TrimSpace(string(text)), "@")
+	secret, pin, pinned := strings.Cut(strings.TrimSpace(string(text)), "@")
 	if !strings.HasPrefix(secret, "ssk_") || strings.ContainsAny(secret, " \t\r\n") {
 		return joinToken{}, fmt.Errorf("%s holds no join token; a token is one line that starts with ssk_", file)
+	}
+	if pinned && !pinRule.MatchString(pin) {
+		return joinToken{}, fmt.Errorf("the token in %s has a pin that is cut off or malformed; copy the whole line, which ends in @sha256: and 64 hex digits", file)
 	}
 	return joinToken{secret: secret, pin: pin}, nil
 }

@@ -142,6 +142,9 @@ func (f *faults) decode(n *yaml.Node, v reflect.Value, path string) {
 	if path != "" {
 		f.places[path] = n
 	}
+	if v.Type() == reflect.TypeFor[later]() {
+		return // refused as a whole, whatever is in it
+	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return // "key:" with nothing behind it keeps the default
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -104,9 +105,56 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 	}
 }
 
+func TestOneFaultForWhatIsNotServedYet(t *testing.T) {
+	for key, text := range map[string]string{
+		"redis": smallestEdge + "redis: {addrs: [a]}", "pools": smallestEdge + "pools: [{name: web}]",
+		"store.postgres": smallestEdge + "store: {postgres: {primary: x}}", "tls.acme": "tls: {acme: {email: a@example.org}}\n",
+	} {
+		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())
+		var faults *configError
+		if !errors.As(err, &faults) || len(faults.Faults) != 1 || faults.Faults[0].Path != key {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+func TestOriginsThatCouldNeverMatchAreFaults(t *testing.T) {
+	for _, origin := range []string{"https://a.example.org/", "https://a*b.example.org", "https://u:p@x.example.org", "https://x?y", "x.example.org"} {
+		if err := parseConfig("edge.yml", []byte(smallestEdge+"vnc: {allowed_origins: [\""+origin+"\"]}"), defaultEdgeConfig()); err == nil {
+			t.Errorf("%s is allowed", origin)
+		}
+	}
+	for _, advertise := range []string{"https://u:p@x.example.org", "https://x.example.org?y=1", "https://x.example.org#z"} {
+		if err := parseConfig("edge.yml", []byte(smallestEdge+"node: {advertise: \""+advertise+"\"}"), defaultEdgeConfig()); err == nil {
+			t.Errorf("%s is advertised", advertise)
+		}
+	}
+	config := defaultEdgeConfig()
+	if err := parseConfig("edge.yml", []byte(smallestEdge+"node: {advertise: \"https://desk.example.org/\"}\nvnc: {allowed_origins: [\"https://*.example.net\"]}"), config); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := config.allowedOrigins(), []string{"https://*.example.net", "https://desk.example.org"}; !slices.Equal(got, want) {
+		t.Errorf("allowed are %v, want %v: the installation's own origin belongs to them", got, want)
+	}
+}
+
+func TestWithoutTLSTheDefaultOfHTTPSIsNotOpened(t *testing.T) {
+	config := defaultEdgeConfig()
+	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {http: \":8080\"}\n"), config); err != nil || config.Listen.HTTPS != "" {
+		t.Errorf("listen.https is %q, %v", config.Listen.HTTPS, err)
+	}
+	config = defaultEdgeConfig()
+	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {https: \":443\"}\n"), config); err != nil || config.Listen.HTTPS != ":443" {
+		t.Errorf("listen.https is %q although it is set, %v", config.Listen.HTTPS, err)
+	}
+	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {http: \"\"}\n"), defaultEdgeConfig()); err == nil {
+		t.Error("an edge that listens nowhere is valid")
+	}
+}
+
 func TestAgentConfigFaults(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte("ssk_x@sha256:00\n"), 0o600); err != nil {
+	if err := os.WriteFile(token, []byte("ssk_x@sha256:"+strings.Repeat("00", 32)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	good := "edge: https://edge.example.org\ntoken_file: " + token + "\n"
@@ -121,8 +169,12 @@ func TestAgentConfigFaults(t *testing.T) {
 		good + "runtimes: [{name: a, type: magic}]\n":                      "runtimes[0].type",
 		good + "runtimes: [{name: a, type: static}]\n":                     "runtimes[0].endpoints",
 		good + "runtimes: [{name: a, type: process, command: [\"{no}\"]}]": "runtimes[0].command",
-		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: vnc}]}]\n": "runtimes[0].endpoints[0].password_file: \"vnc\" must be",
-		"edge: https://e\ntoken_file: /does/not/exist\n":                                                    "token_file: /does/not/exist can't be read",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: vnc}]}]\n":                                       "runtimes[0].endpoints[0].password_file: \"vnc\" must be",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: /does/not/exist}]}]\n":                           "runtimes[0].endpoints[0].password_file: /does/not/exist can't be read: no such file",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\"}]}, {name: b, type: static, endpoints: [{address: \"h:1\"}]}]\n": `runtimes[1].endpoints[0].address: "h:1" belongs to the runtime a`,
+		good + "runtimes: [{name: a, type: static, endpoints: [{name: v, address: \"h:1\"}, {name: v, address: \"h:2\"}]}]\n":                     `runtimes[0].endpoints[1].name: "v" is given twice`,
+		good + "labels: {endpoint: vm-1}\n":              "labels.endpoint: is reserved",
+		"edge: https://e\ntoken_file: /does/not/exist\n": "token_file: /does/not/exist can't be read",
 	} {
 		if err := parseConfig("agent.yml", []byte(text), defaultAgentConfig()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %q", text, err, want)

@@ -68,7 +68,11 @@ func (c *devCommand) Run(s *surroundings) error {
 	if err != nil {
 		return errors.Join(err, e.close())
 	}
-	a, err := openAgent(c.agentConfig(data, info.URL, token), s.log)
+	agentLog := s.log
+	if s.log.Level() == zap.InfoLevel { // what happens to the agent, the edge in the same process tells as well
+		agentLog = s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
+	}
+	a, err := openAgent(c.agentConfig(data, info.URL, token), agentLog)
 	if err != nil {
 		return errors.Join(err, e.close())
 	}
@@ -157,7 +161,9 @@ func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, t
 		return info, "", err
 	}
 	info.URL = e.address()
-	info.AdminURL = "http://" + e.admin.Addr().String()
+	if e.admin != nil {
+		info.AdminURL = "http://" + e.admin.Addr().String()
+	}
 	return info, tokenFile, nil
 }
 
@@ -214,12 +220,16 @@ func pinSuffix(pin string) string {
 }
 
 func (c *devCommand) welcome(s *surroundings, info devInfo) {
-	fmt.Fprintf(s.stdout, "\n  StreamSpace Edge\n\n  Console    %s\n  Login key  %s\n  Metrics    %s/metrics\n\n", info.URL, info.APIKey, info.AdminURL)
+	fmt.Fprintf(s.stdout, "\n  StreamSpace Edge\n\n  Console    %s\n  Login key  %s\n", info.URL, info.APIKey)
+	if info.AdminURL != "" {
+		fmt.Fprintf(s.stdout, "  Metrics    %s/metrics\n", info.AdminURL)
+	}
+	fmt.Fprintln(s.stdout)
 	fmt.Fprintf(s.stdout, "  The certificate is self-signed: the browser asks once whether to trust it.\n")
 	if c.Runtime == "auto" {
 		if _, err := agent.ProbeXvnc(); err != nil {
 			fmt.Fprintf(s.stdout, "  Desktops are the built-in demo. For real ones: apt install tigervnc-standalone-server openbox xterm\n")
 		}
 	}
-	fmt.Fprintf(s.stdout, "  Ctrl-C ends it and its desktops.\n\n")
+	fmt.Fprintf(s.stdout, "  Ctrl-C ends it and its desktops. --log-level info tells what happens.\n\n")
 }

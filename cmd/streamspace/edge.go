@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
-	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,6 +63,7 @@ type edge struct {
 
 	registry     *prometheus.Registry
 	certificates *certificates // nil when TLS is off
+	lock         io.Closer     // of the database; nil before it is taken
 	store        store.Store
 	coord        store.Coord
 	auth         *auth.Auth
@@ -132,7 +130,11 @@ func (c *edgeConfig) names() []string {
 }
 
 func (e *edge) openStore(ctx context.Context) (err error) {
-	db, err := sqldb.Open(ctx, e.config.Store.SQLite.Path)
+	path := e.config.Store.SQLite.Path
+	if e.lock, err = sqldb.Lock(path); err != nil {
+		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
+	}
+	db, err := sqldb.Open(ctx, path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
 	}
@@ -165,7 +167,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Dial:           e.dialSession,
 		Activity:       func(id string, n int) { e.sessions.Viewers(id, n) },
 		Input:          func(id string) { e.sessions.Input(id, time.Now()) },
-		AllowedOrigins: e.config.VNC.AllowedOrigins,
+		AllowedOrigins: e.config.allowedOrigins(),
 		MaxStreams:     e.config.VNC.MaxStreams,
 		Reactor:        e.loops,
 
@@ -195,83 +197,6 @@ func (e *edge) openSessions(context.Context) error {
 		},
 	})
 	return nil
-}
-
-func (e *edge) listen(context.Context) error {
-	open := func(key, address string) (net.Listener, error) {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return nil, listenError(e.config.called(key), address, err)
-		}
-		return &patientListener{Listener: l, log: e.log.Named("accept")}, nil
-	}
-	l := e.config.Listen
-	var err error
-	if l.HTTPS != "" && !(e.config.TLS.Off && l.HTTPS == defaultEdgeConfig().Listen.HTTPS) {
-		if err = e.listenPublic(open, "listen.https", l.HTTPS); err != nil {
-			return err
-		}
-	}
-	if l.HTTP != "" {
-		if e.config.TLS.Off {
-			err = e.listenPublic(open, "listen.http", l.HTTP)
-		} else {
-			e.redirect, err = open("listen.http", l.HTTP)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if l.Admin != "" {
-		e.admin, err = open("listen.admin", l.Admin)
-	}
-	return err
-}
-
-func (e *edge) listenPublic(open func(key, address string) (net.Listener, error), key, address string) error {
-	l, err := open(key, address)
-	if err != nil {
-		return err
-	}
-	if e.certificates != nil {
-		l = newTLSListener(l, e.certificates.serverTLS())
-	}
-	e.public = append(e.public, l)
-	return nil
-}
-
-func listenError(key, address string, err error) error {
-	advice := "choose another address"
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		advice = "another program has this port; stop it or choose another address"
-	case errors.Is(err, syscall.EACCES):
-		advice = "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or choose another port"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		advice = "this host does not have that address"
-	}
-	return fmt.Errorf("%s: can't listen on %s: %s (%w)", key, address, advice, err)
-}
-
-// address is where the edge can be reached from this host: "https://HOST:PORT".
-func (e *edge) address() string {
-	scheme := "https"
-	if e.certificates == nil {
-		scheme = "http"
-	}
-	return scheme + "://" + e.public[0].Addr().String()
-}
-
-// publicURL is the origin under which the client of r sees this installation.
-func (e *edge) publicURL(r *http.Request) string {
-	if a := e.config.Node.Advertise; a != "" {
-		return strings.TrimSuffix(a, "/")
-	}
-	scheme := "https"
-	if e.certificates == nil {
-		scheme = "http"
-	}
-	return scheme + "://" + r.Host
 }
 
 // serve runs the edge until ctx ends or a part fails, then drains and closes
@@ -371,43 +296,8 @@ func (e *edge) close() error {
 	if e.store != nil {
 		errs = append(errs, e.store.Close())
 	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
+	}
 	return errors.Join(errs...)
-}
-
-// reloadOnHangup reloads at each SIGHUP until the returned function is called.
-func (e *edge) reloadOnHangup(file string) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for range hangups {
-			e.reload(file)
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-		<-stopped
-	}
-}
-
-// reload checks the whole config and takes the certificates from it; a fault
-// keeps what is served now.
-func (e *edge) reload(file string) {
-	config := defaultEdgeConfig()
-	if err := loadConfig(file, config); err != nil {
-		e.log.Error("reload: the config has faults, nothing was changed", zap.Error(err))
-		return
-	}
-	if e.certificates == nil || config.TLS.Off || config.TLS.SelfSigned {
-		e.log.Info("reload: the config is valid; there are no certificate files to reload")
-		return
-	}
-	if err := e.certificates.load(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
-		e.log.Error("reload: the certificate was not changed", zap.Error(err))
-		return
-	}
-	e.log.Info("reload: new connections get the certificate of now; other changes of the config need a restart",
-		zap.String("cert_file", config.TLS.CertFile))
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/api/console"
-	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -49,6 +47,8 @@ func (e *edge) openServers(context.Context) error {
 		BlockClipboardIn: !e.config.VNC.ClipboardIn,
 		AgentStatus:      e.sessions.AgentStatus,
 		AgentActive:      e.sessions.Active,
+		AgentRoom:        e.sessions.Room,
+		AgentHeard:       e.sessions.LastHeartbeat,
 		AgentHomes:       e.agentHomes,
 		DrainAgent:       e.sessions.DrainAgent,
 		ResumeAgent:      e.sessions.ResumeAgent,
@@ -58,7 +58,7 @@ func (e *edge) openServers(context.Context) error {
 		Hints:            e.hints,
 		TicketTTL:        e.config.VNC.TicketTTL.std(),
 		PublicURL:        e.publicURL,
-		AllowedOrigins:   e.config.VNC.AllowedOrigins,
+		AllowedOrigins:   e.config.allowedOrigins(),
 		SecureCookies:    e.certificates != nil,
 		JoinPin:          e.joinPin(),
 	})
@@ -71,6 +71,7 @@ func (e *edge) openServers(context.Context) error {
 		MaxRequestBodySize:    maxBody,
 		KeepHijackedConns:     true, // viewers and tunnels own their connections
 		NoDefaultServerHeader: true,
+		ErrorHandler:          answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential
 		Logger:                fasthttpLog{e.log.Named("http")},
 	}
@@ -150,10 +151,6 @@ func (e *edge) adminPages() http.Handler {
 	pages.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	pages.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return pages
-}
-
-func newTLSListener(l net.Listener, config *tls.Config) net.Listener {
-	return tls.NewListener(reactor.Listen(l), config)
 }
 
 // fasthttpLog is fasthttp's logger: what it prints are clients' faults.

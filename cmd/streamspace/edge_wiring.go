@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -48,7 +49,7 @@ func (e *edge) admitAgent(ctx context.Context, hello tunnel.Hello, token, key st
 func agentOf(h tunnel.Hello, key string) *store.Agent {
 	runtimes := make([]store.Runtime, len(h.Runtimes))
 	for i, r := range h.Runtimes {
-		runtimes[i] = store.Runtime{Name: r.Name, Slots: r.Slots}
+		runtimes[i] = store.Runtime(r)
 	}
 	return &store.Agent{
 		ID: h.AgentID, Name: h.Name, KeyHash: auth.HashSecret(key),
@@ -82,12 +83,13 @@ func (e *edge) agentDown(agentID string, generation uint64, why tunnel.Down) {
 }
 
 func observed(r tunnel.Report) session.Observed {
-	return session.Observed{Session: r.Session, State: session.ObservedState(r.State), Reason: r.Reason}
+	return session.Observed{Session: r.Session, State: session.ObservedState(r.State), Reason: r.Reason, Endpoint: r.Endpoint}
 }
 
 func (e *edge) startSession(ctx context.Context, s *store.Session) error {
 	return storeError(e.hub.Command(ctx, s.AgentID, tunnel.Command{
 		ID: uuid.NewString(), Action: tunnel.ActionStart, Session: s.ID, Runtime: s.Runtime, Width: s.Width, Height: s.Height,
+		Endpoint: s.Labels[session.EndpointLabel],
 	}))
 }
 
@@ -111,7 +113,7 @@ func (e *edge) checkEndpoint(endpoint string) error {
 	err := e.direct.Check(endpoint)
 	var refused *proxy.Refusal
 	if errors.As(err, &refused) {
-		return errors.New(refused.Detail)
+		return errors.New(refusedWords(refused))
 	}
 	return err
 }
@@ -127,7 +129,7 @@ func (e *edge) agentHomes(agentID string) []string {
 func (e *edge) probeEndpoint(ctx context.Context, endpoint string) error {
 	conn, err := e.direct.Dial(ctx, endpoint)
 	if err != nil {
-		return err
+		return endpointError(endpoint, err)
 	}
 	return conn.Close()
 }
@@ -246,6 +248,7 @@ func (e *edge) hints(ctx context.Context) []api.Hint {
 		return nil // what is wrong with the database is told elsewhere
 	}
 	online, real := 0, false
+	var missing []api.Hint
 	for _, a := range agents {
 		if e.sessions.AgentStatus(a) == store.AgentOffline {
 			continue
@@ -253,6 +256,12 @@ func (e *edge) hints(ctx context.Context) []api.Hint {
 		online++
 		for _, r := range a.Runtimes {
 			real = real || r.Name != agent.TypeDemo
+			if r.Missing != "" {
+				missing = append(missing, api.Hint{
+					Code: "runtime_missing",
+					Text: fmt.Sprintf("The agent %s can start no desktop of its runtime %s: %s. Then restart the agent.", a.Name, r.Name, r.Missing),
+				})
+			}
 		}
 	}
 	switch {
@@ -267,7 +276,7 @@ func (e *edge) hints(ctx context.Context) []api.Hint {
 			Command: "apt install tigervnc-standalone-server openbox xterm",
 		}}
 	}
-	return nil
+	return missing
 }
 
 // health asks every part; it never answers from memory.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 	"github.com/streamspace-dev/streamspace-edge/session"
 	"github.com/streamspace-dev/streamspace-edge/store"
 	"github.com/streamspace-dev/streamspace-edge/store/sqldb"
@@ -69,5 +71,34 @@ func TestOpeningASessionToControlItIsUse(t *testing.T) {
 	}
 	if s.LastActivity.Before(opened.Truncate(time.Microsecond)) {
 		t.Errorf("LastActivity is %v, want %v or later", s.LastActivity, opened)
+	}
+}
+
+// TestAMissingProgramIsAHint: an operator learns of it before a person who wants
+// a desktop does.
+func TestAMissingProgramIsAHint(t *testing.T) {
+	db, err := sqldb.Open(t.Context(), filepath.Join(t.TempDir(), "streamspace.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	coord := store.NewLocal()
+	defer coord.Close()
+	e := &edge{store: db, sessions: session.New(session.Options{Store: db, Coord: coord})}
+	hello := tunnel.Hello{AgentID: uuid.Must(uuid.NewV7()).String(), Name: "host-1", Capacity: 1, Weight: 1,
+		Runtimes: []tunnel.Runtime{{Name: "desktop", Missing: "Xtigervnc is not installed"}, {Name: "vm"}}}
+	a, err := db.EnrolAgent(t.Context(), agentOf(hello, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.sessions.AgentUp(a, 1, nil)
+	hints := e.hints(t.Context())
+	if len(hints) != 1 || hints[0].Code != "runtime_missing" {
+		t.Fatalf("hints %+v", hints)
+	}
+	for _, words := range []string{"host-1", "desktop", "Xtigervnc is not installed"} {
+		if !strings.Contains(hints[0].Text, words) {
+			t.Errorf("%q does not name %s", hints[0].Text, words)
+		}
 	}
 }

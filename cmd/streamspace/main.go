@@ -36,7 +36,9 @@ type commandLine struct {
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	LogFormat string `enum:"text,json" default:"text" help:"Log lines for people (text) or for programs (json)." env:"STREAMSPACE_LOG_FORMAT"`
-	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"The least important lines to write: debug, info, warn or error." env:"STREAMSPACE_LOG_LEVEL"`
+	LogLevel  string `enum:"auto,debug,info,warn,error" default:"auto" help:"The least important lines to write: debug, info, warn or error; auto is warn for dev, else info." env:"STREAMSPACE_LOG_LEVEL"`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 func main() {
@@ -50,7 +52,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&line,
 		kong.Name("streamspace"),
 		kong.Description("Remote desktops in the browser, without a cloud: TLS, load balancing and VNC relay in one binary."),
-		kong.Vars{"devData": defaultDevData()},
+		kong.Vars{"devData": defaultDevData(), "version": versionLine()},
 		kong.Writers(stdout, stderr),
 		kong.UsageOnError(),
 		kong.Exit(func(status int) { panic(exitNow(status)) }),
@@ -59,12 +61,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 		panic(err) // the struct tags above are wrong
 	}
 	return catchExit(func() int {
-		parsed, err := parser.Parse(args)
+		parsed, err := parser.Parse(helpFirst(args))
 		if err != nil {
-			fmt.Fprintf(stderr, "streamspace: %s\nRun \"streamspace --help\" to see the commands.\n", err)
+			fmt.Fprintln(stderr, "streamspace:", usageError(err))
 			return exitUsage
 		}
-		surroundings := &surroundings{stdout: stdout, stderr: stderr, log: newLogger(line.LogFormat, line.LogLevel, stderr)}
+		level := line.LogLevel
+		switch {
+		case level == "auto" && parsed.Command() == "dev":
+			level = "warn" // or the key that is printed first scrolls away
+		case level == "auto":
+			level = "info"
+		}
+		surroundings := &surroundings{stdout: stdout, stderr: stderr, log: newLogger(line.LogFormat, level, stderr)}
 		return exitStatus(parsed.Run(surroundings), stderr)
 	})
 }
@@ -153,8 +162,12 @@ type versionCommand struct{}
 // Run prints the version, the revision when the build knows it, and the
 // platform.
 func (versionCommand) Run(s *surroundings) error {
-	_, err := fmt.Fprintf(s.stdout, "streamspace %s%s %s %s/%s\n", version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintln(s.stdout, versionLine())
 	return err
+}
+
+func versionLine() string {
+	return fmt.Sprintf("streamspace %s%s %s %s/%s", version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func revision() string {

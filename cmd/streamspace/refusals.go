@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"net"
+	"syscall"
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
@@ -59,4 +62,38 @@ func ticketRefusal(err error) error {
 		return &proxy.Refusal{Reason: proxy.ExpiredTicket}
 	}
 	return &proxy.Refusal{Reason: proxy.BadTicket}
+}
+
+// endpointError is why a session can't have its endpoint, in words for its
+// owner.
+func endpointError(endpoint string, err error) error {
+	var number syscall.Errno
+	var name *net.DNSError
+	var timeout interface{ Timeout() bool }
+	var refused *proxy.Refusal
+	text := err.Error()
+	switch {
+	case errors.As(err, &name):
+		text = "its name can't be resolved: " + name.Err
+	case errors.As(err, &number):
+		text = number.Error()
+	case errors.As(err, &timeout) && timeout.Timeout():
+		text = "it took too long to answer"
+	case errors.As(err, &refused):
+		text = refusedWords(refused)
+	}
+	return &store.Error{Code: store.Unavailable, Text: fmt.Sprintf("the VNC server %s can't be used: %s", endpoint, text), Cause: err}
+}
+
+// refusedWords are for who may name an endpoint, and so may learn which rule
+// would allow it.
+func refusedWords(r *proxy.Refusal) string {
+	switch {
+	case r.Detail != "":
+		return r.Detail
+	case r.Reason == proxy.EndpointDenied && r.Cause != nil:
+		return r.Cause.Error()
+	default:
+		return r.Reason.Info().Words
+	}
 }

@@ -138,13 +138,14 @@ func (a *Agent) Hello() tunnel.Hello {
 		Capacity: a.o.Capacity, Weight: a.o.Weight, Labels: a.o.Labels,
 	}
 	for _, r := range a.o.Runtimes {
-		hello.Runtimes = append(hello.Runtimes, tunnel.Runtime{Name: r.Name, Slots: r.slots()})
+		hello.Runtimes = append(hello.Runtimes, tunnel.Runtime{
+			Name: r.Name, Slots: r.slots(), Endpoints: r.endpointNames(), Missing: r.missing()})
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for id, s := range a.sessions {
+	for _, s := range a.sessions {
 		if s.isAdmitted() {
-			hello.Sessions = append(hello.Sessions, tunnel.Report{Session: id, State: s.state, Reason: s.reason})
+			hello.Sessions = append(hello.Sessions, s.report())
 		}
 	}
 	slices.SortFunc(hello.Sessions, func(x, y tunnel.Report) int { return strings.Compare(x.Session, y.Session) })
@@ -155,6 +156,11 @@ func (a *Agent) Hello() tunnel.Hello {
 // after log files, until ctx ends. Then it waits for every goroutine of the
 // Agent; sessions run on. It returns nil and is called once.
 func (a *Agent) Run(ctx context.Context) error {
+	for _, r := range a.o.Runtimes {
+		if missing := r.missing(); missing != "" {
+			a.o.Log.Warn("no desktop of this runtime can start", zap.String("runtime", r.Name), zap.String("reason", missing))
+		}
+	}
 	a.doResume()
 	every := time.NewTicker(time.Second)
 	defer every.Stop()

@@ -75,7 +75,7 @@ func TestHelloSaysWhatTheAgentIs(t *testing.T) {
 	a := runAgent(t, o, told)
 	id := a.running("demo")
 	hello := a.Hello()
-	if got := fmt.Sprint(hello.Runtimes); got != "[{demo 0} {vm 2} {few 3}]" {
+	if got := fmt.Sprint(hello.Runtimes); got != "[{demo 0 [] } {vm 2 [a b] } {few 3 [] }]" {
 		t.Errorf("runtimes %s", got)
 	}
 	if hello.AgentID != a.identity.ID || hello.Name != "host-1" || hello.Capacity != 20 || hello.Labels["gpu"] != "yes" {
@@ -175,7 +175,7 @@ func TestStaticEndpointsAreGivenOutOnce(t *testing.T) {
 		t.Errorf("they have %v", got)
 	}
 	third := tunnel.Command{Action: tunnel.ActionStart, Session: newID(t), Runtime: "vm"}
-	wantCode(t, a.command(third), tunnel.CodeVNCRefused, "off", closed.Addr().String())
+	wantCode(t, a.command(third), tunnel.CodeVNCRefused, "the VNC server off ("+closed.Addr().String()+") can't be used: connection refused")
 
 	a.leave()
 	a = startAgent(t, data, runtime)
@@ -189,6 +189,41 @@ func TestStaticEndpointsAreGivenOutOnce(t *testing.T) {
 	a.becomes(third.Session, tunnel.SessionRunning)
 	if got := recordOf(t, data, third.Session).Address; got != runtime.Endpoints[1].Address {
 		t.Errorf("the endpoint that came free is %s, the session has %s", runtime.Endpoints[1].Address, got)
+	}
+}
+
+// TestASessionGetsTheEndpointItAsksFor, whatever the runtime's order, and its
+// name is told as long as it runs.
+func TestASessionGetsTheEndpointItAsksFor(t *testing.T) {
+	one := RuntimeConfig{Name: "one", Type: TypeStatic, Endpoints: []Endpoint{
+		{Name: "vm-1", Address: vncServer(t, "tcp", "127.0.0.1:0")}, {Name: "vm-2", Address: vncServer(t, "tcp", "127.0.0.1:0")}}}
+	two := RuntimeConfig{Name: "two", Type: TypeStatic, Endpoints: []Endpoint{{Name: "vm-3", Address: vncServer(t, "tcp", "127.0.0.1:0")}}}
+	data := t.TempDir()
+	a := startAgent(t, data, one, two)
+	ask := func(runtime, endpoint string) tunnel.Command {
+		return tunnel.Command{Action: tunnel.ActionStart, Session: newID(t), Runtime: runtime, Endpoint: endpoint}
+	}
+	second, third := ask("one", "vm-2"), ask("", "vm-3")
+	for _, c := range []tunnel.Command{second, third} {
+		if err := a.command(c); err != nil {
+			t.Fatal(err)
+		}
+		if r := a.becomes(c.Session, tunnel.SessionRunning); r.Endpoint != c.Endpoint {
+			t.Errorf("asked for %s: the report is %+v", c.Endpoint, r)
+		}
+	}
+	if got := recordOf(t, data, third.Session); got.Address != two.Endpoints[0].Address || got.Runtime != "two" {
+		t.Errorf("asked for vm-3: %+v", got)
+	}
+	wantCode(t, a.command(ask("", "vm-2")), tunnel.CodeNoRoom, "another session has the endpoint vm-2")
+	wantCode(t, a.command(ask("two", "vm-2")), tunnel.CodeNoRuntime, `no endpoint "vm-2"`)
+
+	a.leave()
+	a = startAgent(t, data, one, two)
+	for _, r := range a.Hello().Sessions {
+		if want := map[string]string{second.Session: "vm-2", third.Session: "vm-3"}[r.Session]; r.Endpoint != want {
+			t.Errorf("the hello of the next agent says %+v, want %s", r, want)
+		}
 	}
 }
 

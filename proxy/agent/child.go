@@ -19,7 +19,8 @@ type child struct {
 	process
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when it has ended; never, when the agent closes first
-	status string        // how it ended: "was killed by signal 9 (killed)"; read after ended
+	status string        // how it ended: "was killed by signal 9 (killed)"; read after ended, as is killed
+	killed bool          // from outside, by a signal that tells a program to end
 }
 
 func newChild(cmd *exec.Cmd) (*child, error) {
@@ -38,6 +39,7 @@ func (c *child) reap(ctx context.Context) (ended bool) {
 		return false
 	}
 	c.status = howEnded(c.cmd.Wait(), c.cmd.ProcessState)
+	c.killed = wasKilled(c.cmd.ProcessState)
 	close(c.ended)
 	return true
 }
@@ -60,6 +62,21 @@ func howEnded(err error, state *os.ProcessState) string {
 		return fmt.Sprintf("was killed by signal %d (%s)", status.Signal(), status.Signal())
 	}
 	return fmt.Sprintf("exited with status %d", state.ExitCode())
+}
+
+func wasKilled(state *os.ProcessState) bool {
+	if state == nil {
+		return false
+	}
+	status, ok := state.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() {
+		return false
+	}
+	switch status.Signal() {
+	case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+		return true
+	}
+	return false // it crashed
 }
 
 // displayReader gets the number of the display that an X server chose.

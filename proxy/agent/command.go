@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -62,7 +63,7 @@ func (a *Agent) startCommand(ctx context.Context, c tunnel.Command) error {
 	}
 	close(s.admitted)
 	a.o.Metrics.sessions.Set(float64(len(a.sessions)))
-	a.o.Report(tunnel.Report{Session: s.id, State: tunnel.SessionStarting})
+	a.o.Report(s.report())
 	a.tasks.Go(func() { a.start(s, r) })
 	return nil
 }
@@ -73,10 +74,15 @@ func (a *Agent) plan(c tunnel.Command) (*record, RuntimeConfig, error) {
 		return nil, RuntimeConfig{}, tunnel.Errorf(tunnel.CodeBadRequest, "%d by %d pixels can't be shown; each side may have %d at most", c.Width, c.Height, maxSize)
 	}
 	config, found := a.runtime(c.Runtime)
+	if c.Endpoint != "" {
+		if config, found = a.runtimeWith(c.Runtime, c.Endpoint); !found {
+			return nil, RuntimeConfig{}, tunnel.Errorf(tunnel.CodeNoRuntime, "the agent %s has no endpoint %q", a.o.Name, c.Endpoint)
+		}
+	}
 	if !found {
 		return nil, RuntimeConfig{}, tunnel.Errorf(tunnel.CodeNoRuntime, "the agent %s has no runtime %q", a.o.Name, c.Runtime)
 	}
-	r := &record{Runtime: config.Name, Type: config.Type, Width: c.Width, Height: c.Height, State: tunnel.SessionStarting}
+	r := &record{Runtime: config.Name, Type: config.Type, Width: c.Width, Height: c.Height, State: tunnel.SessionStarting, Endpoint: c.Endpoint}
 	if r.Width == 0 {
 		r.Width = defaultWidth
 	}
@@ -90,6 +96,16 @@ func (a *Agent) plan(c tunnel.Command) (*record, RuntimeConfig, error) {
 func (a *Agent) runtime(name string) (RuntimeConfig, bool) {
 	for _, config := range a.o.Runtimes {
 		if name == "" || config.Name == name {
+			return config, true
+		}
+	}
+	return RuntimeConfig{}, false
+}
+
+// runtimeWith finds the runtime that has the endpoint; an empty name means any.
+func (a *Agent) runtimeWith(name, endpoint string) (RuntimeConfig, bool) {
+	for _, config := range a.o.Runtimes {
+		if (name == "" || config.Name == name) && slices.Contains(config.endpointNames(), endpoint) {
 			return config, true
 		}
 	}
@@ -142,7 +158,7 @@ func (a *Agent) startedBefore(ctx context.Context, s *session) error {
 	if a.sessions[s.id] != s || s.state == tunnel.SessionStopping {
 		return tunnel.Errorf(tunnel.CodeUnavailable, "the session is being ended")
 	}
-	a.o.Report(tunnel.Report{Session: s.id, State: s.state, Reason: s.reason})
+	a.o.Report(s.report())
 	return nil
 }
 
@@ -157,6 +173,7 @@ func (a *Agent) admit(ctx context.Context, s *session, r *record) error {
 		a.claims.release(s.id)
 		s.log.Warn("a session was refused", zap.Error(err))
 	}
+	s.endpoint = r.Endpoint
 	return err
 }
 

@@ -167,6 +167,9 @@ func (c RuntimeConfig) validateStatic(add func(key, format string, args ...any))
 		if slices.Contains(seen, e.Address) {
 			add(key, "%q is given twice; one session has it at a time", e.Address)
 		}
+		if e.Name != "" && slices.ContainsFunc(c.Endpoints[:i], func(other Endpoint) bool { return other.Name == e.Name }) {
+			add(fmt.Sprintf("endpoints[%d].name", i), "%q is given twice; a session asks for an endpoint by its name", e.Name)
+		}
 		if e.PasswordFile != "" && !filepath.IsAbs(e.PasswordFile) {
 			add(fmt.Sprintf("endpoints[%d].password_file", i), "%q must be an absolute path", e.PasswordFile)
 		}
@@ -211,6 +214,28 @@ func (e Endpoint) webSocketFaults() (faults []Fault) {
 		}
 	}
 	return faults
+}
+
+// endpointNames are those by which a session may ask for one.
+func (c RuntimeConfig) endpointNames() (names []string) {
+	for _, e := range c.Endpoints {
+		if e.Name != "" {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+// missing is what keeps every session of the runtime from starting on this host
+// now; empty: nothing.
+func (c RuntimeConfig) missing() string {
+	if c.Type != TypeProcess {
+		return ""
+	}
+	if err := claimPrograms(place{config: c}); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 func checkAddress(address string) error {

@@ -119,7 +119,7 @@ func TestAgentKeepsThePasswordOfAnEndpoint(t *testing.T) {
 	a.stop(id)
 	a.becomes(id, tunnel.SessionEnded)
 	start := tunnel.Command{Action: tunnel.ActionStart, Session: newID(t), Runtime: "vm"}
-	wantCode(t, a.command(start), tunnel.CodeVNCRefused, "one", "refused the password")
+	wantCode(t, a.command(start), tunnel.CodeVNCRefused, "one", "can't be used: it refused the password")
 
 	writePassword(t, file, secret)
 	if err := a.command(start); err != nil { // read at each use

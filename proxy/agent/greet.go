@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
@@ -23,8 +24,25 @@ const (
 	maxRefusal    = 200 // bytes of a VNC server's own words that are passed on
 )
 
-// dialAddress connects to "host:port" or "unix:/path".
+// dialAddress connects to "host:port" or "unix:/path". Its error says in words
+// why not; where to, its caller knows.
 func dialAddress(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := connect(ctx, address)
+	var name *net.DNSError
+	var number syscall.Errno
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &name):
+		return nil, fmt.Errorf("its name can't be resolved: %s", name.Err)
+	case errors.As(err, &number):
+		return nil, number
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return nil, errors.New("it took too long to answer")
+	}
+	return conn, err
+}
+
+func connect(ctx context.Context, address string) (net.Conn, error) {
 	var dialer net.Dialer
 	path, isUnix := strings.CutPrefix(address, unixPrefix)
 	if !isUnix {

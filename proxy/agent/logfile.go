@@ -62,10 +62,11 @@ func readTail(file string) ([]byte, error) {
 	return tail, err
 }
 
-// lastWords is the last line of the log that says something, for a reason;
-// empty when there is none. Of an X server's last words, which are several
-// lines, it is the first.
-func lastWords(file string) string {
+// lastWords is why a program ended, as its log has it; empty when it does not
+// say. Of an X server's fatal error, which has several lines, it is the first;
+// else the last line of all. killed: the program was ended from outside, so that
+// its last line tells nothing of that.
+func lastWords(file string, killed bool) string {
 	tail, err := readTail(file)
 	if err != nil {
 		return ""
@@ -77,6 +78,9 @@ func lastWords(file string) string {
 				return line
 			}
 		}
+	}
+	if killed {
+		return ""
 	}
 	last := ""
 	for line := range strings.Lines(text) {

@@ -194,8 +194,25 @@ func TestLogIsShortenedToWholeLines(t *testing.T) {
 	if len(text) > keptLog+100 || !bytes.HasPrefix(text, []byte(line)) {
 		t.Errorf("%d bytes are left and begin with %.20q", len(text), text)
 	}
-	if got := lastWords(file); got != "no fonts" {
-		t.Errorf("its last words are %q", got)
+	for _, killed := range []bool{false, true} {
+		if got := lastWords(file, killed); got != "no fonts" {
+			t.Errorf("its last words are %q", got)
+		}
+	}
+}
+
+// TestWhoIsKilledHasNoLastWords: the last line that it happened to log is not
+// why it ended.
+func TestWhoIsKilledHasNoLastWords(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(file, []byte("starting\nVNCSConnST: Client pixel format\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := lastWords(file, true); got != "" {
+		t.Errorf("killed: %q", got)
+	}
+	if got := lastWords(file, false); got != "VNCSConnST: Client pixel format" {
+		t.Errorf("ended by itself: %q", got)
 	}
 }
 

@@ -194,12 +194,12 @@ func (d *processDesktop) notReady(ctx context.Context, err error) error {
 	if errors.Is(err, errServerEnded) {
 		select {
 		case <-d.server.ended:
-			return fmt.Errorf("%s %s before it greeted%s", d.name(), d.server.status, d.lastWords())
+			return fmt.Errorf("%s %s before it greeted%s", d.name(), d.server.status, d.lastWords(d.server.killed))
 		case <-ctx.Done():
 		}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return tunnel.Errorf(tunnel.CodeTimeout, "%s did not greet within %s (start_timeout): %v%s", d.name(), d.config.startTimeout(), err, d.lastWords())
+		return tunnel.Errorf(tunnel.CodeTimeout, "%s did not greet within %s (start_timeout): %v%s", d.name(), d.config.startTimeout(), err, d.lastWords(false))
 	}
 	return err
 }
@@ -274,8 +274,8 @@ func (d *processDesktop) name() string {
 	return "Xtigervnc"
 }
 
-func (d *processDesktop) lastWords() string {
-	if line := lastWords(filepath.Join(d.dir, serverLog)); line != "" {
+func (d *processDesktop) lastWords(killed bool) string {
+	if line := lastWords(filepath.Join(d.dir, serverLog), killed); line != "" {
 		return fmt.Sprintf("; the last line of its log is %q", line)
 	}
 	return ""
@@ -294,7 +294,7 @@ func (d *processDesktop) adopt(ctx context.Context) error {
 	err = checkGreeting(ctx, d.record.Address)
 	switch {
 	case !d.record.Server.alive(): // whoever greets, it is not this one
-		return fmt.Errorf("%s ended while the agent was away%s", d.name(), d.lastWords())
+		return fmt.Errorf("%s ended while the agent was away%s", d.name(), d.lastWords(true))
 	case err != nil:
 		return fmt.Errorf("%s does not answer the agent that came back: %w", d.name(), err)
 	}
@@ -307,11 +307,11 @@ func (d *processDesktop) wait(ctx context.Context) error {
 		if err := d.record.Server.wait(ctx); err != nil {
 			return err
 		}
-		return fmt.Errorf("%s ended or was killed; how is not known, since an agent before this one had started it%s", d.name(), d.lastWords())
+		return fmt.Errorf("%s ended or was killed; how is not known, since an agent before this one had started it%s", d.name(), d.lastWords(true))
 	}
 	select {
 	case <-d.server.ended:
-		return fmt.Errorf("%s %s%s", d.name(), d.server.status, d.lastWords())
+		return fmt.Errorf("%s %s%s", d.name(), d.server.status, d.lastWords(d.server.killed))
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -16,6 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -200,7 +204,10 @@ func TestKilledServerIsReportedAndItsTreeEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := a.becomes(id, tunnel.SessionFailed)
-	wantWords(t, last.Reason, "Xtigervnc", "signal 9", "killed", "the last line of its log")
+	wantWords(t, last.Reason, "Xtigervnc", "signal 9", "killed")
+	if strings.Contains(last.Reason, "its log") {
+		t.Errorf("the reason %q quotes a log that knows nothing of it", last.Reason)
+	}
 	nothingLeft(t, data, id)
 	if _, err := os.Lstat(displaySocket(r.Display)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket of display %s is left: %v", r.Display, err)
@@ -308,8 +315,36 @@ func TestMissingProgramsAreNamed(t *testing.T) {
 		tunnel.CodeRuntimeMissing, "Xtigervnc", "tigervnc-standalone-server")
 	wantCode(t, a.command(tunnel.Command{Action: tunnel.ActionStart, Session: newID(t), Runtime: "other"}),
 		tunnel.CodeRuntimeMissing, "no-such-desktop", "desktop")
+	for i, words := range []string{"tigervnc-standalone-server", "no-such-desktop"} {
+		if got := a.Hello().Runtimes[i].Missing; !strings.Contains(got, words) {
+			t.Errorf("the hello says %q, want %q", got, words)
+		}
+	}
 	if left := a.Hello().Sessions; len(left) > 0 {
 		t.Errorf("refused sessions are in the hello: %v", left)
+	}
+}
+
+// TestMissingProgramsAreToldAtTheStart, not only when somebody wants a desktop.
+func TestMissingProgramsAreToldAtTheStart(t *testing.T) {
+	path := os.Getenv("PATH")
+	o, told := testOptions(t, t.TempDir(), processRuntime(), demoRuntime())
+	core, logged := observer.New(zapcore.WarnLevel)
+	o.Log = zap.New(core)
+	t.Setenv("PATH", t.TempDir())
+	a := runAgent(t, o, told)
+	eventually(t, "a warning", func() error {
+		if logged.FilterField(zap.String("runtime", "desktop")).Len() != 1 {
+			return fmt.Errorf("logged is %v", logged.All())
+		}
+		return nil
+	})
+	t.Setenv("PATH", path)
+	if got := a.Hello().Runtimes[0].Missing; got != "" {
+		t.Errorf("with all that it needs: %q", got)
+	}
+	if logged.Len() != 1 {
+		t.Errorf("logged is %v", logged.All())
 	}
 }
 

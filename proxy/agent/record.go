@@ -30,6 +30,8 @@ type record struct {
 	State   tunnel.SessionState `json:"state"`             // starting, or running
 	Address string              `json:"address,omitempty"` // where the VNC server listens: "host:port" or "unix:/path"
 
+	Endpoint string `json:"endpoint,omitempty"` // type static: the name of the endpoint that was asked for, and then of the one it has
+
 	// Type process.
 	Boot    string   `json:"boot,omitempty"`    // the boot of the host in which the processes below ran
 	Display string   `json:"display,omitempty"` // "7"; empty: none

@@ -34,6 +34,8 @@ type session struct {
 	refused  error         // read after admitted
 	over     chan struct{} // closed when nothing of it is left, or it was refused
 
+	endpoint string // the name of its endpoint; read after admitted
+
 	// Guarded by Agent.mu.
 	state  tunnel.SessionState
 	reason string
@@ -45,7 +47,7 @@ func (a *Agent) newSession(id string, config RuntimeConfig, r *record) *session 
 		id: id, dir: a.folder(id), config: config,
 		log:      a.o.Log.With(zap.String("session", id)),
 		admitted: make(chan struct{}), over: make(chan struct{}),
-		state: r.State,
+		state: r.State, endpoint: r.Endpoint,
 	}
 	s.asked, s.ask = context.WithCancelCause(a.ctx)
 	s.desktop = newDesktop(place{
@@ -56,6 +58,11 @@ func (a *Agent) newSession(id string, config RuntimeConfig, r *record) *session 
 }
 
 func (a *Agent) folder(id string) string { return filepath.Join(a.data, sessionsFolder, id) }
+
+// report is what the edge is told of an admitted session; Agent.mu is held.
+func (s *session) report() tunnel.Report {
+	return tunnel.Report{Session: s.id, State: s.state, Reason: s.reason, Endpoint: s.endpoint}
+}
 
 func (s *session) isAdmitted() bool {
 	select {
@@ -153,5 +160,5 @@ func (a *Agent) change(s *session, state tunnel.SessionState, reason string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.state, s.reason = state, reason
-	a.o.Report(tunnel.Report{Session: s.id, State: state, Reason: reason})
+	a.o.Report(s.report())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
@@ -16,25 +17,31 @@ const probeLimit = 3 * time.Second // for an endpoint to greet
 // with its session, and it may be away for a while: then viewers are refused.
 type staticDesktop struct{ place }
 
-// claimEndpoint takes the first free endpoint that greets.
+// claimEndpoint takes the first free endpoint that greets, of those with the
+// name that was asked for.
 func claimEndpoint(ctx context.Context, p place) error {
 	var refused *tunnel.Error
+	asked := p.record.Endpoint
 	for _, e := range p.config.Endpoints {
-		if !p.claims.take(endpointClaim(e.Address), p.session) {
+		if asked != "" && e.Name != asked || !p.claims.take(endpointClaim(e.Address), p.session) {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, probeLimit)
 		err := e.check(limited)
 		cancel()
 		if err == nil {
-			p.record.Address = e.Address
+			p.record.Address, p.record.Endpoint = e.Address, e.Name
 			return nil
 		}
 		p.claims.release(p.session)
-		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s (%s) does not answer: %v", e.Name, e.Address, err)
+		words := strings.Replace(err.Error(), "the VNC server ", "it ", 1)
+		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s (%s) can't be used: %s", e.Name, e.Address, words)
 	}
 	if refused != nil {
 		return refused
+	}
+	if asked != "" {
+		return tunnel.Errorf(tunnel.CodeNoRoom, "another session has the endpoint %s; end that one", asked)
 	}
 	return tunnel.Errorf(tunnel.CodeNoRoom, "all %d endpoints of the runtime %s are in use; add one to endpoints, or end a session", len(p.config.Endpoints), p.config.Name)
 }

@@ -33,7 +33,19 @@ func TestMovedBytesKeepTheirPlace(t *testing.T) {
 		to.flushed = func() { from.conn.Resume() }
 		to.readable = func() { to.conn.Close() }
 		from.readable = func() {
-			_, err := from.conn.Move(to.conn, func(n int) []byte { return binary.BigEndian.AppendUint32([]byte{moved}, uint32(n)) })
+			header := func(n int) []byte { return binary.BigEndian.AppendUint32([]byte{moved}, uint32(n)) }
+			move := func() (int, error) { return from.conn.Move(to.conn, header) }
+			if notes%2 == 1 { // every other one is bounded
+				const limit = 10_000
+				move = func() (int, error) {
+					n, err := from.conn.MoveUpTo(limit, to.conn, header)
+					if n > limit {
+						t.Errorf("%d bytes were moved, %d allowed", n, limit)
+					}
+					return n, err
+				}
+			}
+			_, err := move()
 			switch err {
 			case nil:
 				notes++

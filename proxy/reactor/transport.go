@@ -15,6 +15,9 @@ import (
 //	conn := tls.Client(reactor.NewTransport(tcp), config)
 type Transport struct {
 	net.Conn
+	// First, unless nil, sees the first bytes that arrive, before TLS does, and
+	// may answer them on conn. Its error is Read's.
+	First    func(conn net.Conn, arrived []byte) error
 	loop     *Loop  // nil before
 	incoming []byte // of the loop's; all of it is read in the same turn
 	ended    bool   // nothing follows incoming
@@ -28,7 +31,7 @@ func (t *Transport) enter(l *Loop) { t.loop, t.Conn = l, nil }
 
 func (t *Transport) Read(p []byte) (int, error) {
 	if t.loop == nil {
-		return t.Conn.Read(p)
+		return t.readSocket(p)
 	}
 	n := copy(p, t.incoming)
 	t.incoming = t.incoming[n:]
@@ -40,6 +43,17 @@ func (t *Transport) Read(p []byte) (int, error) {
 	default:
 		return 0, ErrWait
 	}
+}
+
+func (t *Transport) readSocket(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	if first := t.First; first != nil && n > 0 {
+		t.First = nil
+		if refused := first(t.Conn, p[:n]); refused != nil {
+			return 0, refused
+		}
+	}
+	return n, err
 }
 
 func (t *Transport) Write(p []byte) (int, error) {

@@ -28,6 +28,13 @@ type peerError struct{ reason *Error }
 func (e peerError) Error() string { return e.reason.Text }
 func (e peerError) Unwrap() error { return e.reason }
 
+// lostError ends a channel whose connection broke. People are told that alone;
+// the cause is for the log.
+type lostError struct{ cause error }
+
+func (e lostError) Error() string { return "connection lost: " + e.cause.Error() }
+func (e lostError) Unwrap() error { return e.cause }
+
 // channel is one end of a control channel. First transmit and receive are
 // called in turn for the handshake, then run, once, or refuse.
 type channel struct {
@@ -146,7 +153,7 @@ func (c *channel) transmit(message Envelope) error {
 	ctx, cancel := context.WithTimeout(c.read, writeTimeout)
 	defer cancel()
 	if err := c.ws.Write(ctx, websocket.MessageText, text); err != nil {
-		return fmt.Errorf("connection lost: %w", err)
+		return lostError{err}
 	}
 	return nil
 }
@@ -173,7 +180,7 @@ func closedBy(err error) error {
 	}
 	var closed websocket.CloseError
 	if !errors.As(err, &closed) {
-		return fmt.Errorf("connection lost: %w", err)
+		return lostError{err}
 	}
 	if code := codeOfStatus(closed.Code); code != "" {
 		return peerError{&Error{Code: code, Text: closed.Reason}}

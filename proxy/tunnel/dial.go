@@ -65,11 +65,11 @@ func newDialer(o ClientOptions, dial func(context.Context, string, string) (net.
 }
 
 // connect makes a TCP connection with keep-alive, and TLS on it where the edge
-// has TLS.
+// has TLS. Its errors are *unreachable, or ctx's end.
 func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	plain, err := d.dial(ctx, "tcp", d.address)
 	if err != nil {
-		return nil, err
+		return nil, d.notReached(err)
 	}
 	reactor.KeepAlive(plain)
 	if d.tls == nil {
@@ -78,7 +78,7 @@ func (d *dialer) connect(ctx context.Context) (net.Conn, error) {
 	secure := tls.Client(reactor.NewTransport(plain), d.tls)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = plain.Close()
-		return nil, err
+		return nil, d.notTrusted(err)
 	}
 	return secure, nil
 }
@@ -103,7 +103,7 @@ func (d *dialer) control(ctx context.Context, agentID string) (*websocket.Conn, 
 		if answer != nil && answer.StatusCode != http.StatusSwitchingProtocols {
 			return nil, refusedBy(answer)
 		}
-		return nil, err
+		return nil, d.unanswered(err)
 	}
 	if ws.Subprotocol() != ControlProtocol {
 		_ = ws.CloseNow()
@@ -128,7 +128,7 @@ func (d *dialer) stream(ctx context.Context, agentID, token string) (net.Conn, *
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, nil, err
+		return nil, nil, d.unanswered(err)
 	}
 	return conn, reader, nil
 }
@@ -165,6 +165,9 @@ func refusedBy(answer *http.Response) error {
 	var refusal Error
 	if json.Unmarshal(body, &refusal) == nil && refusal.Code != "" {
 		return &refusal
+	}
+	if line := firstLine(answer.Header.Get("Content-Type"), body); line != "" {
+		return fmt.Errorf("the edge answers %s (%q); is there a streamspace edge at this address?", answer.Status, line)
 	}
 	return fmt.Errorf("the edge answers %s; is there a streamspace edge at this address?", answer.Status)
 }

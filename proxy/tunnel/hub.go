@@ -41,7 +41,7 @@ type HubOptions struct {
 
 // Down says why a tunnel ended. Bye is set when the agent left on purpose.
 type Down struct {
-	Reason string
+	Reason string // for people; goes on after "the agent is away: "
 	Bye    *Bye
 }
 

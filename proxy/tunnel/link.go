@@ -30,7 +30,6 @@ type link struct {
 	run     context.Context // Run's: streams live as long
 
 	mu      sync.Mutex
-	closed  bool
 	idle    map[net.Conn]struct{} // spares
 	dialing int                   // spares in the making
 }
@@ -143,7 +142,7 @@ func (l *link) more(n int) {
 // start is called with mu held.
 func (l *link) start(n int) {
 	n = min(n, MaxSpares-len(l.idle)-l.dialing)
-	if l.closed {
+	if l.over() {
 		return
 	}
 	for range n {
@@ -152,10 +151,14 @@ func (l *link) start(n int) {
 	}
 }
 
+// over tells whether the tunnel has ended: what is made for it from then on has
+// no use.
+func (l *link) over() bool { return l.channel.ctx.Err() != nil }
+
+// closeIdle is called after the tunnel has ended.
 func (l *link) closeIdle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed = true
 	for conn := range l.idle {
 		_ = conn.Close()
 	}
@@ -193,13 +196,13 @@ func (l *link) settled(conn net.Conn, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	enough := len(l.idle)+l.dialing > l.welcome.Spares
-	if err != nil && !l.closed && !enough {
+	if err != nil && !l.over() && !enough {
 		return false
 	}
 	l.dialing--
 	if err == nil {
 		l.idle[conn] = struct{}{}
-		if l.closed {
+		if l.over() {
 			_ = conn.Close() // and the first read ends it
 		}
 	}
@@ -218,10 +221,11 @@ func (l *link) taken(conn net.Conn) {
 func (l *link) returned(conn net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
-		l.idle[conn] = struct{}{}
+	if l.over() {
+		return false
 	}
-	return !l.closed
+	l.idle[conn] = struct{}{}
+	return true
 }
 
 // serveSpare answers the edge's frames until one turns the connection into a

@@ -76,6 +76,9 @@ type Hello struct {
 type Runtime struct {
 	Name  string `json:"name"`
 	Slots int    `json:"slots,omitempty"` // sessions at once; 0: only Capacity binds
+
+	Endpoints []string `json:"endpoints,omitempty"` // names of VNC servers that exist already, for which a start may ask
+	Missing   string   `json:"missing,omitempty"`   // why it can start nothing on that host, for a person; empty: it can
 }
 
 // Welcome accepts a hello.
@@ -109,6 +112,8 @@ type Command struct {
 	Runtime string `json:"runtime,omitempty"` // start only, as are the sizes
 	Width   int    `json:"width,omitempty"`   // pixels, 0: the runtime's default
 	Height  int    `json:"height,omitempty"`
+
+	Endpoint string `json:"endpoint,omitempty"` // one of Runtime.Endpoints; empty: any
 }
 
 // Ack answers a command: Error is nil when it was taken.
@@ -133,6 +138,8 @@ type Report struct {
 	Session string       `json:"session"`
 	State   SessionState `json:"state"`
 	Reason  string       `json:"reason,omitempty"` // for a person
+
+	Endpoint string `json:"endpoint,omitempty"` // the name of the one that the session has; empty: it has none, or one without a name
 }
 
 // Streams asks the agent for more stream connections at once.

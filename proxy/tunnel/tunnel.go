@@ -172,7 +172,7 @@ func (t *tunnel) serve() {
 	if stopSpares() {
 		t.spares.close()
 	}
-	log.Info("tunnel down", zap.String("reason", t.down().Reason), zap.Duration("lasted", time.Since(began)))
+	log.Info("tunnel down", zap.String("reason", context.Cause(t.channel.ctx).Error()), zap.Duration("lasted", time.Since(began)))
 	workers.Wait()
 }
 
@@ -275,15 +275,18 @@ func (t *tunnel) superseded() bool {
 	return errors.As(context.Cause(t.channel.ctx), &coded) && coded.Code == CodeSuperseded
 }
 
-// down is why the tunnel has ended, in words.
+// down is why the tunnel has ended, in words that follow "it is away: ".
 func (t *tunnel) down() Down {
 	why := context.Cause(t.channel.ctx)
 	var bye byeError
+	var lost lostError
 	switch {
 	case errors.As(why, &bye):
-		return Down{Reason: why.Error(), Bye: &bye.Bye}
+		return Down{Reason: bye.Reason, Bye: &bye.Bye}
 	case errors.Is(why, errLeft):
-		return Down{Reason: "the agent closed the connection"}
+		return Down{Reason: "it closed the connection"}
+	case errors.As(why, &lost):
+		return Down{Reason: "the connection to it was lost"}
 	default:
 		return Down{Reason: why.Error()}
 	}

@@ -1,3 +1,5 @@
+import type { State } from "./api/types.ts";
+
 /** How long ago a moment was, in the largest unit that fits: "now", "5 min", "3 h", "2 d". */
 export function age(since: string | null, now: number = Date.now()): string {
   if (!since) return "–";
@@ -33,9 +35,9 @@ export function bytes(count: number): string {
   return `${count < 99.95 && unit > 1 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
 }
 
-/** What a session's reason tells people: one such as "idle: nobody used it for 5m" begins with a word for programs. */
+/** What a session's reason tells people: one such as "max_duration: its time is up" begins with a word for programs. */
 export function reasonWords(reason: string): string {
-  return sentence(reason.replace(/^(idle|max_duration): /, ""));
+  return sentence(reason.replace(/^(idle|[a-z]+(_[a-z]+)+): /, ""));
 }
 
 /** Makes a sentence of a reason such as "the desktop ended by itself". */
@@ -49,3 +51,15 @@ export function sentence(words: string): string {
 export function desktopName({ id, name }: { id: string; name: string }): string {
   return name || `Desktop ${id.slice(-4)}`;
 }
+
+/** What a desktop's state is called. */
+export const stateWords: Record<State, string> = {
+  pending: "waiting",
+  starting: "starting",
+  running: "running",
+  hibernated: "paused",
+  unreachable: "unreachable",
+  stopping: "stopping",
+  terminated: "ended",
+  failed: "failed",
+};

@@ -118,12 +118,20 @@ export interface Me {
   hints: Hint[];
 }
 
-export interface Change {
-  /** resync: changes were missed, read everything again. */
-  type: "session" | "agent" | "node" | "pool" | "resync";
-  id?: string;
-  state?: string;
-  /** Of a session whose end is announced; one without takes that back. */
+export type Change = SessionChange | OtherChange;
+
+/** Tells of a session that is new or other than before; also of viewers that came or went. */
+export interface SessionChange {
+  type: "session";
+  id: string;
+  state: State;
+  /** Of an end that is announced; a change without one takes that back. */
   ends_at?: string;
   ends_because?: EndsBecause;
+}
+
+export interface OtherChange {
+  /** resync: changes were missed, read everything again. */
+  type: "agent" | "node" | "pool" | "resync";
+  id?: string;
 }

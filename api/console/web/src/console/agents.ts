@@ -51,11 +51,6 @@ export class Agents {
     return [...new Set(this.online.flatMap(({ runtimes }) => runtimes.map(({ name }) => name)))];
   }
 
-  /** Whether there are agents, and all that they offer is the built-in demo. */
-  get onlyDemo(): boolean {
-    return this.runtimes.length > 0 && this.runtimes.every((name) => name === "demo");
-  }
-
   onChange(listener: () => void): void {
     this.listeners.push(listener);
   }

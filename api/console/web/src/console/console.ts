@@ -16,7 +16,7 @@ export function consolePage(context: Context, signal: AbortSignal): HTMLElement 
     "div",
     { class: "console" },
     header(context),
-    h("main", {}, hints(me.hints, agents), desktops.element, agents?.element),
+    h("main", {}, hints(context, signal), desktops.element, agents?.element),
     h("footer", { class: "quiet small" }, `StreamSpace Edge ${me.version}`),
   );
 }

@@ -1,15 +1,21 @@
 import { edgeClock } from "../api/client.ts";
 import type { Session, State } from "../api/types.ts";
 import type { Context } from "../app.ts";
-import { age, countdown, desktopName, reasonWords } from "../text.ts";
+import { age, countdown, desktopName, reasonWords, stateWords } from "../text.ts";
 import { fill, h, setText } from "../ui/dom.ts";
 import { askAndStop } from "./actions.ts";
 import type { Agents } from "./agents.ts";
 
 const canBeOpened: ReadonlySet<State> = new Set<State>(["pending", "starting", "running", "hibernated", "unreachable"]);
 
+interface RowActions {
+  changed(): void;
+  dismiss(id: string): void;
+  isDismissed(id: string): boolean;
+}
+
 /** One row of the list of desktops. */
-export function desktopRow(first: Session, context: Context, agents: Agents | undefined, changed: () => void) {
+export function desktopRow(first: Session, context: Context, agents: Agents | undefined, actions: RowActions) {
   let latest = first;
   const link = (path: string, label: string, testid: string) =>
     h(
@@ -46,10 +52,15 @@ export function desktopRow(first: Session, context: Context, agents: Agents | un
       class: "button small",
       "data-testid": "stop",
       onclick: async () => {
-        if (await askAndStop({ id: latest.id, name: desktopName(latest) }, context)) changed();
+        if (await askAndStop({ ...latest, name: desktopName(latest) }, context)) actions.changed();
       },
     },
     "Stop",
+  );
+  const dismiss = h(
+    "button",
+    { type: "button", class: "button small", title: "Take it off this list", "data-testid": "dismiss", onclick: () => actions.dismiss(first.id) },
+    "Dismiss",
   );
   const row = h(
     "tr",
@@ -60,7 +71,7 @@ export function desktopRow(first: Session, context: Context, agents: Agents | un
     runtime,
     viewers,
     since,
-    h("td", { class: "actions" }, open, watch, stop),
+    h("td", { class: "actions" }, open, watch, stop, dismiss),
   );
   const update = (session: Session) => {
     latest = session;
@@ -69,20 +80,23 @@ export function desktopRow(first: Session, context: Context, agents: Agents | un
     setText(detail, session.endpoint || (session.width ? `${session.width} × ${session.height}` : ""));
     if (state.dataset["state"] !== session.state) {
       state.dataset["state"] = session.state;
-      fill(state, h("span", { class: "dot" }), session.state);
+      fill(state, h("span", { class: "dot" }), stateWords[session.state]);
     }
     setText(ends, endsWords(session));
     setText(reason, reasonWords(session.reason));
-    if (host) setText(host, session.endpoint ? "direct" : session.agent_id ? agents.nameOf(session.agent_id) : "–");
+    reason.title = reason.textContent ?? "";
+    if (host) setText(host, session.agent_id ? agents.nameOf(session.agent_id) : session.endpoint ? "direct" : "–");
     setText(runtime, session.runtime || "–");
     setText(viewers, String(session.viewers));
     setText(since, age(session.created_at));
     since.title = session.created_at ? new Date(session.created_at).toLocaleString() : "";
     open.hidden = !canBeOpened.has(session.state);
     watch.hidden = stop.hidden = open.hidden;
+    dismiss.hidden = session.state !== "failed" || actions.isDismissed(session.id);
     open.setAttribute("aria-label", `Open ${name}`);
     watch.setAttribute("aria-label", `Watch ${name}`);
     stop.setAttribute("aria-label", `Stop ${name}`);
+    dismiss.setAttribute("aria-label", `Dismiss ${name}`);
   };
   update(first);
   return { row, update };

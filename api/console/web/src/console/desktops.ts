@@ -6,6 +6,7 @@ import { icon } from "../ui/icons.ts";
 import { Rows } from "../ui/rows.ts";
 import { columnHead, type Agents } from "./agents.ts";
 import { desktopRow } from "./desktoprow.ts";
+import { Dismissed } from "./dismissed.ts";
 import { NewDesktop } from "./newdesktop.ts";
 
 /** How many desktops are listed at first, and added by "Show more". */
@@ -18,6 +19,7 @@ const all: State[] = [...present, "terminated"];
 /** The list of desktops, kept up to date. */
 export class Desktops {
   private known: Session[] = [];
+  private readonly dismissed = new Dismissed();
   private limit = page;
   private readonly rows: Rows<Session>;
   private readonly count = h("span", { class: "count quiet" });
@@ -33,8 +35,16 @@ export class Desktops {
     agents: Agents | undefined,
     private readonly signal: AbortSignal,
   ) {
-    this.rows = new Rows((session) => desktopRow(session, context, agents, () => this.refresh()));
-    const wish = new NewDesktop(context, agents);
+    const actions = {
+      changed: () => this.refresh(),
+      dismiss: (id: string) => {
+        this.dismissed.add(id);
+        this.refresh();
+      },
+      isDismissed: (id: string) => this.dismissed.has(id),
+    };
+    this.rows = new Rows((session) => desktopRow(session, context, agents, actions));
+    const wish = new NewDesktop(context, agents, () => this.known);
     const columns = ["Desktop", "State", ...(agents ? ["Host"] : []), "Runtime", "Viewers", "Age", ""];
     this.table = h(
       "table",
@@ -46,7 +56,7 @@ export class Desktops {
       "div",
       { class: "card empty", hidden: true, "data-testid": "empty" },
       h("span", { class: "mark large" }, icon("screen")),
-      h("h2", {}, "No desktops yet"),
+      h("h2", {}, "No desktops"),
       h("p", { class: "quiet" }, "A desktop is a whole graphical session on one of your hosts. Start one and it opens right here; it runs on when you close the page."),
       h("p", { class: "quiet small" }, "Press ", h("kbd", {}, "N"), " or use the button above."),
     );
@@ -83,7 +93,10 @@ export class Desktops {
 
   private async read(): Promise<void> {
     try {
-      const { sessions, next_cursor } = await api.sessions(this.ended.checked ? all : present, this.limit, this.signal);
+      const withEnded = this.ended.checked;
+      const limit = Math.min(this.limit + (withEnded ? 0 : this.dismissed.count), mostListed);
+      const { sessions: listed, next_cursor } = await api.sessions(withEnded ? all : present, limit, this.signal);
+      const sessions = listed.filter(({ id }) => withEnded || !this.dismissed.has(id));
       this.known = sessions;
       this.rows.update(sessions);
       const more = next_cursor !== "";

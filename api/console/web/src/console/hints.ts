@@ -1,31 +1,28 @@
+import { api } from "../api/client.ts";
 import type { Hint } from "../api/types.ts";
-import { fill, h } from "../ui/dom.ts";
+import type { Context } from "../app.ts";
+import { coalesce, fill, h } from "../ui/dom.ts";
 import { icon } from "../ui/icons.ts";
-import type { Agents } from "./agents.ts";
 
-/** What to install where only the built-in demo is there. */
-const realDesktops: Hint = {
-  code: "demo_only",
-  text:
-    "These desktops are the built-in demo. For real ones install TigerVNC, a window manager and a terminal on the " +
-    "agent's host, then restart the agent.",
-  command: "apt install tigervnc-standalone-server openbox xterm",
-};
-
-/** What the operator should know: the edge's hints, and one of the console's own when only the demo is on offer. */
-export function hints(told: Hint[], agents: Agents | undefined): HTMLElement {
+/** What the operator should know, as the edge tells it, kept up to date. */
+export function hints(context: Context, signal: AbortSignal): HTMLElement {
   const list = h("div", { class: "hints", role: "status" });
   let shown = "";
-  const show = () => {
-    const own = agents?.onlyDemo && !told.some(({ code }) => code.includes("demo")) ? [realDesktops] : [];
-    const all = [...told, ...own];
-    const codes = all.map(({ code }) => code).join();
-    if (codes === shown) return;
-    shown = codes;
-    fill(list, ...all.map(hint));
+  const show = (hints: Hint[]) => {
+    const now = JSON.stringify(hints);
+    if (now === shown) return;
+    shown = now;
+    fill(list, ...hints.map(hint));
   };
-  agents?.onChange(show);
-  show();
+  const refresh = coalesce(async () => {
+    try {
+      show((await api.me(signal)).hints);
+    } catch (error) {
+      if (!signal.aborted) context.failed(error);
+    }
+  });
+  context.changes.listen(({ type }) => (type === "agent" || type === "resync") && refresh(), signal);
+  refresh();
   return list;
 }
 

@@ -1,4 +1,4 @@
-import type { SessionWish } from "../api/types.ts";
+import type { Session, SessionWish } from "../api/types.ts";
 import type { Context } from "../app.ts";
 import { fill, h } from "../ui/dom.ts";
 import { icon } from "../ui/icons.ts";
@@ -24,7 +24,8 @@ export class NewDesktop {
 
   constructor(
     private readonly context: Context,
-    agents: Agents | undefined,
+    private readonly agents: Agents | undefined,
+    private readonly desktops: () => Session[],
   ) {
     this.create = h(
       "button",
@@ -58,7 +59,7 @@ export class NewDesktop {
       toggle.setAttribute("aria-expanded", String(!this.options.hidden));
       if (!this.options.hidden) this.name.focus();
     });
-    agents?.onChange(() => fill(this.runtimes, ...agents.runtimes.map((name) => h("option", { value: name }))));
+    this.runtime.addEventListener("focus", () => fill(this.runtimes, ...this.offered().map((name) => h("option", { value: name }))));
     this.buttons = h("div", { class: "split" }, this.create, toggle);
   }
 
@@ -75,6 +76,12 @@ export class NewDesktop {
     this.create.disabled = true;
     await this.context.create(wish);
     this.create.disabled = false;
+  }
+
+  /** The runtimes that can be had; to people who may not see the agents, those of their desktops. */
+  private offered(): string[] {
+    const known = this.agents?.runtimes ?? this.desktops().map(({ runtime }) => runtime);
+    return [...new Set(known)].filter(Boolean);
   }
 
   private wish(): SessionWish {

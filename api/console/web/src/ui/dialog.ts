@@ -29,17 +29,18 @@ export async function confirm({ title, text, confirm: yes, danger, testid }: Que
   return (await show(dialog)) === "yes";
 }
 
-/** Asks for values by name; undefined when the person declines, or the signal aborts. */
+/** Asks for values by name, with what was wrong with the last ones, if anything; undefined when the person declines, or the signal aborts. */
 export async function askFor(
   title: string,
   text: string,
   fields: { name: string; label: string; secret: boolean }[],
+  wrong: string,
   signal: AbortSignal,
 ): Promise<Record<string, string> | undefined> {
   const inputs = fields.map(({ name, label, secret }) => ({
     name,
     label,
-    input: h("input", { id: `ask-${name}`, type: secret ? "password" : "text", autocomplete: "off", spellcheck: "false" }),
+    input: h("input", { id: `ask-${name}`, type: secret ? "password" : "text", autocomplete: "off", spellcheck: "false", "aria-describedby": "ask-wrong" }),
   }));
   const dialog = h(
     "dialog",
@@ -49,6 +50,7 @@ export async function askFor(
       { method: "dialog" },
       h("h2", { id: "dialog-title" }, title),
       h("p", {}, text),
+      h("p", { class: "error", id: "ask-wrong", role: "alert", "data-testid": "ask-wrong" }, wrong),
       ...inputs.map(({ input, label }) => h("div", { class: "field" }, h("label", { for: input.id }, label), input)),
       h(
         "div",

@@ -1,7 +1,7 @@
 type Value = string | number | boolean | undefined;
 type Listeners = { [E in keyof HTMLElementEventMap as `on${E}`]?: (event: HTMLElementEventMap[E]) => void };
 type Named =
-  | "autocomplete" | "autofocus" | "checked" | "class" | "colspan" | "disabled" | "for" | "hidden" | "href" | "id" | "list"
+  | "autocapitalize" | "autocomplete" | "autocorrect" | "autofocus" | "checked" | "class" | "colspan" | "disabled" | "for" | "hidden" | "href" | "id" | "list"
   | "maxlength" | "method" | "name" | "open" | "placeholder" | "popover" | "popovertarget" | "readonly" | "required"
   | "role" | "rows" | "scope" | "selected" | "spellcheck" | "tabindex" | "title" | "type" | "value";
 

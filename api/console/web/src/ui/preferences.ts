@@ -2,9 +2,11 @@
 export interface Preferences {
   theme: "auto" | "light" | "dark";
   scaling: "fit" | "original" | "resize";
+  /** Ids of failed desktops that are not to be listed, separated by commas. */
+  dismissed: string;
 }
 
-const defaults: Preferences = { theme: "auto", scaling: "fit" };
+const defaults: Preferences = { theme: "auto", scaling: "fit", dismissed: "" };
 
 export function preference<Name extends keyof Preferences>(name: Name): Preferences[Name] {
   try {

@@ -2,14 +2,20 @@ import { fill, h, setText } from "../ui/dom.ts";
 import type { StreamQuality } from "../api/types.ts";
 import type { Status } from "./connection.ts";
 import { Readings, type Quality } from "./quality.ts";
-import { isCrowded } from "./reasons.ts";
+import { finality, isCrowded } from "./reasons.ts";
 
-const words: Record<Status["state"], string> = {
-  connecting: "Connecting",
-  live: "Live",
-  reconnecting: "Reconnecting",
-  ended: "Ended",
-};
+function wordOf(status: Status): string {
+  switch (status.state) {
+    case "connecting":
+      return "Connecting";
+    case "live":
+      return "Live";
+    case "reconnecting":
+      return isCrowded(status) ? "Waiting" : "Reconnecting";
+    case "ended":
+      return finality(status.ending)?.badge ?? "Ended";
+  }
+}
 
 const grades = { good: "Good", fair: "Fair", poor: "Poor" };
 
@@ -76,7 +82,7 @@ export class Badge {
   private draw(): void {
     const { state } = this.state;
     const quality = state === "live" ? this.readings.quality : undefined;
-    const word = quality?.grade ? grades[quality.grade] : isWaiting(this.state) ? "Waiting" : words[state];
+    const word = quality?.grade ? grades[quality.grade] : wordOf(this.state);
     this.badge.dataset["state"] = state;
     this.badge.dataset["quality"] = quality?.grade ?? "";
     setText(this.word, word);
@@ -93,5 +99,3 @@ export class Badge {
     fill(this.facts, ...rows);
   }
 }
-
-const isWaiting = (status: Status): boolean => status.state === "reconnecting" && isCrowded(status);

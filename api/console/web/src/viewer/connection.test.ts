@@ -3,7 +3,7 @@ import { test, type TestContext } from "node:test";
 import { NoAnswer, Problem } from "../api/client.ts";
 import type { Session, State, Ticket } from "../api/types.ts";
 import { Connection, type Needs, type Status, type Stream } from "./connection.ts";
-import { lost, type Ending } from "./reasons.ts";
+import { lost, wrongPassword, type Ending } from "./reasons.ts";
 
 /** A stream whose other end is the test. */
 class FakeStream implements Stream {
@@ -155,6 +155,31 @@ test("a session that has ended is not opened", async (t) => {
   }
 });
 
+test("a desktop that fails before it runs did not start", async (t) => {
+  const { world, settle, tick, run } = setUp(t);
+  world.state = "starting";
+  await settle();
+  world.state = "failed";
+  world.reason = "there is no display";
+  await tick(250);
+  await run;
+  assert.deepEqual(world.status, { state: "ended", ending: { code: "not_started", words: "There is no display." } });
+});
+
+test("a desktop that fails after it ran has failed", async (t) => {
+  const { world, settle, tick, run } = setUp(t);
+  world.state = "starting";
+  await settle();
+  world.state = "running";
+  await tick(250);
+  world.state = "failed";
+  world.stream.end(lost);
+  await settle();
+  await tick(250);
+  await run;
+  assert.deepEqual(world.status, { state: "ended", ending: { code: "session_failed", words: "The reason is not known." } });
+});
+
 test("a server that is down is asked again, and told as it is", async (t) => {
   let down = true;
   const { world, settle, tick, abort, run } = setUp(t, {
@@ -185,6 +210,56 @@ test("a nudge ends the wait at once", async (t) => {
   assert.equal(world.streams.length, 1);
   abort.abort();
   await run;
+});
+
+test("what is heard of a desktop ends a wait only when its state is another one", async (t) => {
+  const { world, connection, settle, tick, abort, run } = setUp(t);
+  await settle();
+  for (const wait of [250, 500, 1000]) {
+    const tickets = world.tickets;
+    world.stream.end({ code: "vnc_refused", words: "It refuses." });
+    await settle();
+    // This viewer went, another one came and went.
+    for (let i = 0; i < 3; i++) connection.heard("running");
+    await tick(wait - 1);
+    assert.equal(world.tickets, tickets, `after ${wait - 1} ms`);
+    await tick(1);
+    assert.equal(world.tickets, tickets + 1, `after ${wait} ms`);
+  }
+  world.stream.end(lost);
+  await settle();
+  world.state = "failed";
+  connection.heard("failed");
+  await run;
+  assert.equal(world.status.state, "ended");
+  abort.abort();
+});
+
+test("an ending that this page does not know is met with longer and longer waits", async (t) => {
+  const { world, settle, tick, abort, run } = setUp(t);
+  await settle();
+  for (const wait of [250, 500, 1000]) {
+    world.stream.end({ code: "of_a_newer_edge", words: "Something new." });
+    await settle();
+    assert.deepEqual(world.status, { state: "reconnecting", words: "Something new.", code: "of_a_newer_edge", retryAt: Date.now() + wait });
+    await tick(wait);
+  }
+  abort.abort();
+  await run;
+});
+
+test("a password that the edge gave is not tried again, one that a person gave is asked for at once", async (t) => {
+  const { world, settle, abort, run } = setUp(t);
+  await settle();
+  world.stream.end({ code: wrongPassword, words: "It did not accept that." });
+  await settle();
+  assert.deepEqual(world.status, { state: "reconnecting", words: "It did not accept that.", code: wrongPassword, retryAt: undefined });
+  assert.equal(world.streams.length, 2);
+  world.stream.end({ code: "vnc_password", words: "The VNC server refused the password." });
+  await run;
+  assert.equal(world.status.state, "ended");
+  assert.equal(world.streams.length, 2);
+  abort.abort();
 });
 
 test("where there is no room it waits as long as it is told, then longer each time, and opens nothing", async (t) => {

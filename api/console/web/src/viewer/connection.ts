@@ -1,8 +1,8 @@
 import { isAborted, isLoggedOut, NoAnswer, Problem } from "../api/client.ts";
-import type { Session, Ticket } from "../api/types.ts";
+import type { Session, State, Ticket } from "../api/types.ts";
 import { Backoff } from "../backoff.ts";
 import { reasonWords, sentence } from "../text.ts";
-import { isFinal, lost, type Ending } from "./reasons.ts";
+import { finality, lost, wrongPassword, type Ending } from "./reasons.ts";
 
 /** One try to show the desktop: a WebSocket and the picture drawn from it. */
 export interface Stream {
@@ -38,6 +38,9 @@ export class Connection {
   private readonly random: () => number;
   private wake = () => {};
   private wasLive = false;
+  /** The desktop's state as last heard; undefined before the first time. */
+  private state: State | undefined;
+  private starts = false;
 
   constructor(private readonly needs: Needs) {
     this.random = needs.random ?? Math.random;
@@ -50,7 +53,7 @@ export class Connection {
     while (!signal.aborted) {
       const ending = await this.attempt(signal);
       if (!ending || signal.aborted) return;
-      if (isFinal(ending)) {
+      if (finality(ending)) {
         this.needs.status({ state: "ended", ending });
         return;
       }
@@ -61,6 +64,16 @@ export class Connection {
   /** Ends a pause: something has changed that makes another try worthwhile now. */
   nudge(): void {
     this.wake();
+  }
+
+  /**
+   * Takes the desktop's state from an event. Only a change of it ends a pause:
+   * events also tell of viewers that come and go, and each attempt is one.
+   */
+  heard(state: State): void {
+    const changed = state !== this.state;
+    this.state = state;
+    if (changed) this.wake();
   }
 
   /** Connects once and returns why that ended; undefined when the signal aborted. */
@@ -99,24 +112,27 @@ export class Connection {
   private async ready(signal: AbortSignal): Promise<Ending | undefined> {
     for (;;) {
       const { state, reason } = await this.needs.session(signal);
+      this.state = state;
+      const started = !this.starts;
+      this.starts = state === "pending" || state === "starting";
       switch (state) {
         case "running":
           return undefined;
         case "pending":
         case "starting":
-          this.trying(sentence(reason) || "Starting…");
+          this.trying(reasonWords(reason) || "Starting…");
           await this.sleep(pollWhileStarting, signal);
           if (signal.aborted) return lost;
           break;
         case "unreachable":
-          return { code: "agent_offline", words: sentence(reason) || "The desktop's host is offline." };
+          return { code: "agent_offline", words: reasonWords(reason) || "The desktop's host is offline." };
         case "hibernated":
-          return { code: "hibernated", words: sentence(reason) || "The desktop is paused." };
+          return { code: "hibernated", words: reasonWords(reason) || "The desktop is paused." };
         case "failed":
-          return { code: "session_ended", words: reasonWords(reason) || "The desktop has failed." };
+          return { code: started ? "session_failed" : "not_started", words: reasonWords(reason) || "The reason is not known." };
         case "stopping":
         case "terminated":
-          return { code: "session_ended", words: reasonWords(reason) || "The desktop has ended." };
+          return { code: "session_ended", words: reasonWords(reason) || "It was stopped." };
       }
     }
   }
@@ -133,6 +149,10 @@ export class Connection {
       this.trying(words);
       await this.sleep(pollWhileStarting, signal);
       return;
+    }
+    if (code === wrongPassword) {
+      this.needs.status({ state: "reconnecting", words, code, retryAt: undefined });
+      return; // the person is asked again, and may take their time
     }
     const wait = code === "node_draining" ? handOver * this.random() : retryAfter + this.backoff.next();
     this.needs.status({ state: "reconnecting", words, code, retryAt: Date.now() + wait });
@@ -168,11 +188,11 @@ function endingOfError(error: unknown): Ending {
   switch (error.status) {
     case 400: // the id in the page's address is not an id
     case 404:
-      return { code: "no_such_session", words };
+      return { code: "no_such_session", words: "It may have ended a while ago, or belong to somebody else." };
     case 403:
       return { code: "forbidden", words };
     case 409:
-      return { code: "session_ended", words };
+      return { code: "session_ended", words: "It was stopped." };
     default:
       return { code: error.code || "unavailable", words, retryAfter: error.retryAfter };
   }

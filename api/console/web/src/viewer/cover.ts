@@ -2,7 +2,7 @@ import type { Mode } from "../api/types.ts";
 import { every, h, setText } from "../ui/dom.ts";
 import { sentence } from "../text.ts";
 import type { Status } from "./connection.ts";
-import { explain, isCrowded, isOver } from "./reasons.ts";
+import { explain, finality, isCrowded, wrongPassword } from "./reasons.ts";
 
 export interface CoverActions {
   retry(): void;
@@ -70,16 +70,18 @@ export class Cover {
         setText(this.reason, status.words);
         break;
       case "reconnecting":
-        setText(this.title, isCrowded(status) ? "No room at the moment" : "Reconnecting");
+        setText(this.title, isCrowded(status) ? "No room at the moment" : status.code === wrongPassword ? "Wrong password" : "Reconnecting");
         setText(this.reason, sentence(status.words));
         break;
-      case "ended":
-        setText(this.title, isOver(status.ending) ? "This desktop is gone" : "Disconnected");
+      case "ended": {
+        const left = finality(status.ending);
+        setText(this.title, left?.title ?? "Disconnected");
         setText(this.reason, sentence(explain(status.ending, this.mode)));
         this.control.hidden = this.mode !== "view" || status.ending.code !== "unenforceable";
-        this.create.hidden = !isOver(status.ending);
-        this.again.hidden = isOver(status.ending) || !this.control.hidden;
+        this.create.hidden = !left?.over;
+        this.again.hidden = !this.create.hidden || !this.control.hidden;
         break;
+      }
     }
     this.tick();
   }

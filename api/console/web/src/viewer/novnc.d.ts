@@ -14,6 +14,7 @@ declare module "@novnc/novnc" {
     background: string;
     clipViewport: boolean;
     dragViewport: boolean;
+    focusOnClick: boolean;
     resizeSession: boolean;
     scaleViewport: boolean;
     showDotCursor: boolean;
@@ -25,6 +26,7 @@ declare module "@novnc/novnc" {
     focus(options?: FocusOptions): void;
     sendCredentials(credentials: Record<string, string>): void;
     sendCtrlAltDel(): void;
+    sendKey(keysym: number, code: string | null, down?: boolean): void;
     addEventListener<Name extends keyof RFBEvents>(type: Name, listener: (event: RFBEvents[Name]) => void): void;
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { endingOf, explain, isCrowded, isFinal, isOver, lost, refused, unreadable } from "./reasons.ts";
+import { endingOf, explain, finality, isCrowded, lost, refused, unreadable } from "./reasons.ts";
 
 test("a close frame's reason is a word and what to tell", () => {
   for (const [code, reason, wasLive, ending] of [
@@ -23,7 +23,7 @@ test("what the proxy says not to retry is final, and nothing else of it", () => 
   assert.ok(rows.length > 25 && rows.length === words.size, `${rows.length} rows, ${words.size} words`);
   for (const [, name, close, retry] of rows) {
     const ending = { code: words.get(name!)!, words: "" };
-    assert.equal(isFinal(ending), retry === "false", ending.code);
+    assert.equal(finality(ending) !== undefined, retry === "false", ending.code);
     assert.equal(isCrowded(ending), close === "1013", ending.code); // try again later (RFC 6455 section 7.4.1's registry)
   }
 });
@@ -36,7 +36,8 @@ test("who can't be kept to looking is told what to do, and others what the edge 
 });
 
 test("only some final endings are the desktop's own", () => {
-  assert.ok(isOver({ code: "session_ended", words: "" }));
-  assert.ok(!isOver({ code: "not_vnc", words: "" }));
-  assert.ok(!isOver(lost) && !isFinal(lost) && !isFinal(refused) && !isFinal(unreadable));
+  const over = (code: string) => finality({ code, words: "" })?.over;
+  for (const code of ["session_ended", "session_failed", "not_started", "no_such_session", "idle", "max_duration"]) assert.equal(over(code), true, code);
+  for (const code of ["not_vnc", "vnc_password", "security_failed", "declined"]) assert.equal(over(code), false, code);
+  for (const { code } of [lost, refused, unreadable, { code: "of_a_newer_edge" }]) assert.equal(over(code), undefined, code);
 });

@@ -15,36 +15,54 @@ export const silent: Ending = { code: "silent", words: "The connection went sile
 export const unreadable: Ending = { code: "unreadable", words: "The picture could not be read." };
 export const declined: Ending = { code: "declined", words: "The desktop asked for a password." };
 
-/** Endings that a new connection from this page can't mend, with whether the desktop itself is over. */
-const final: ReadonlyMap<string, "over" | "there"> = new Map([
-  ["no_such_session", "over"],
-  ["session_ended", "over"],
-  ["idle", "over"],
-  ["max_duration", "over"],
-  ["taken_down", "over"],
-  ["wrong_method", "there"],
-  ["not_websocket", "there"],
-  ["bad_version", "there"],
-  ["bad_handshake", "there"],
-  ["origin_denied", "there"],
-  ["bad_ticket", "there"],
-  ["endpoint_denied", "there"],
-  ["not_vnc", "there"],
-  ["viewer_not_vnc", "there"],
-  ["text_frame", "there"],
-  ["protocol_error", "there"],
-  ["message_too_big", "there"],
-  ["unenforceable", "there"],
-  ["viewer_left", "there"],
-  ["forbidden", "there"],
-  ["declined", "there"],
+/** Ending of the page's own: what the person gave as a password was not taken. Only the person can mend it. */
+export const wrongPassword = "wrong_password";
+
+/** What is left after a final ending. */
+export interface Finality {
+  /** Whether the desktop itself is over, and not only this view of it. */
+  over: boolean;
+  badge: string;
+  title: string;
+}
+
+const ended: Finality = { over: true, badge: "Ended", title: "This desktop has ended" };
+const failed: Finality = { over: true, badge: "Failed", title: "This desktop has failed" };
+const notStarted: Finality = { over: true, badge: "Failed", title: "This desktop did not start" };
+const unknown: Finality = { over: true, badge: "Not found", title: "There is no such desktop" };
+const disconnected: Finality = { over: false, badge: "Disconnected", title: "Disconnected" };
+
+/** Endings that a new connection from this page can't mend. */
+const final: ReadonlyMap<string, Finality> = new Map([
+  ["no_such_session", unknown],
+  ["session_ended", ended],
+  ["session_failed", failed], // of the page's own, as is the next
+  ["not_started", notStarted],
+  ["idle", ended],
+  ["max_duration", ended],
+  ["taken_down", ended],
+  ["wrong_method", disconnected],
+  ["not_websocket", disconnected],
+  ["bad_version", disconnected],
+  ["bad_handshake", disconnected],
+  ["origin_denied", disconnected],
+  ["bad_ticket", disconnected],
+  ["endpoint_denied", disconnected],
+  ["vnc_password", disconnected],
+  ["not_vnc", disconnected],
+  ["viewer_not_vnc", disconnected],
+  ["text_frame", disconnected],
+  ["protocol_error", disconnected],
+  ["message_too_big", disconnected],
+  ["unenforceable", disconnected],
+  ["viewer_left", disconnected],
+  ["forbidden", disconnected],
+  ["declined", disconnected],
+  ["security_failed", disconnected], // of the page's own: the VNC server wants nobody, or not this viewer
 ]);
 
-/** Tells whether to give up. */
-export const isFinal = ({ code }: Ending): boolean => final.has(code);
-
-/** Tells whether the desktop has ended, and not only this view of it. */
-export const isOver = ({ code }: Ending): boolean => final.get(code) === "over";
+/** What is left when it is time to give up; undefined: try again. */
+export const finality = ({ code }: Ending): Finality | undefined => final.get(code);
 
 /** Endings by which somebody else's viewers keep this one out. */
 const crowded: ReadonlySet<string> = new Set(["limit_reached", "session_limit_reached", "user_limit_reached"]);

@@ -20,6 +20,7 @@ export class Screen {
   private rfb: RFB | undefined;
   private wantedScaling: Scaling = preference("scaling");
   private wantedViewOnly: boolean;
+  private wantedFocusOnClick = true;
 
   /** With mode view nothing that is done here goes to the desktop. */
   constructor(mode: Mode) {
@@ -39,6 +40,7 @@ export class Screen {
     this.rfb = rfb;
     rfb.background = "transparent"; // so that the last picture shows until the new one is drawn over it
     rfb.viewOnly = this.wantedViewOnly;
+    rfb.focusOnClick = this.wantedFocusOnClick;
     this.scale();
     let wasLive = false;
     rfb.addEventListener("connect", () => {
@@ -70,12 +72,23 @@ export class Screen {
     if (this.rfb) this.rfb.viewOnly = viewOnly;
   }
 
+  /** Whether a click or a tap takes the focus. */
+  set focusOnClick(wanted: boolean) {
+    this.wantedFocusOnClick = wanted;
+    if (this.rfb) this.rfb.focusOnClick = wanted;
+  }
+
   focus(): void {
     this.rfb?.focus({ preventScroll: true });
   }
 
   ctrlAltDel(): void {
     this.rfb?.sendCtrlAltDel();
+  }
+
+  /** Presses a key and lets it go. */
+  press(keysym: number): void {
+    this.rfb?.sendKey(keysym, null);
   }
 
   paste(text: string): void {

@@ -1,13 +1,16 @@
 import { webSocketURL } from "../api/changes.ts";
+import { sentence } from "../text.ts";
 import { askFor, confirm } from "../ui/dialog.ts";
 import type { Stream } from "./connection.ts";
-import { declined, endingOf, silent, type Ending } from "./reasons.ts";
+import { declined, endingOf, silent, wrongPassword, type Ending } from "./reasons.ts";
 import type { Screen } from "./screen.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** What a VNC server wants to know, kept for as long as the page is open. */
 export interface Trust {
   credentials: Record<string, string>;
+  /** Why it did not take what the person gave last; empty: it did, or was given nothing. */
+  refusal: string;
   /** Fingerprints of servers' keys that the person has accepted. */
   keys: Set<string>;
 }
@@ -53,6 +56,7 @@ export function openStream(token: string, screen: Screen, trust: Trust, clipboar
   const live = new Promise<void>((resolve) =>
     rfb.addEventListener("connect", () => {
       isLive = true;
+      trust.refusal = "";
       resolve();
     }),
   );
@@ -65,15 +69,18 @@ export function openStream(token: string, screen: Screen, trust: Trust, clipboar
     return answer;
   };
   rfb.addEventListener("credentialsrequired", async ({ detail }) => {
-    const answers = await ask(askForCredentials(detail.types, over.signal));
+    const answers = await ask(askForCredentials(detail.types, trust.refusal, over.signal));
     if (over.signal.aborted) return;
     if (!answers) return end(declined);
     trust.credentials = answers;
     rfb.sendCredentials(answers);
   });
   rfb.addEventListener("securityfailure", ({ detail }) => {
+    const said = detail.reason ? `: ${detail.reason}` : ".";
+    if (Object.keys(trust.credentials).length === 0) return end({ code: "security_failed", words: `The desktop's VNC server refused the connection${said}` });
     trust.credentials = {};
-    end({ code: "wrong_password", words: detail.reason || "The desktop's VNC server refused the password." });
+    trust.refusal = `The VNC server did not accept that${said}`;
+    end({ code: wrongPassword, words: trust.refusal });
   });
   rfb.addEventListener("serververification", async ({ detail }) => {
     const key = await fingerprint(detail.publickey);
@@ -87,12 +94,13 @@ export function openStream(token: string, screen: Screen, trust: Trust, clipboar
   return { live, ended, close: () => end({ code: "viewer_left", words: "The viewer was closed." }) };
 }
 
-function askForCredentials(types: string[], signal: AbortSignal): Promise<Record<string, string> | undefined> {
+function askForCredentials(types: string[], refusal: string, signal: AbortSignal): Promise<Record<string, string> | undefined> {
   const labels: Record<string, string> = { username: "User name", password: "Password", target: "Target" };
   return askFor(
     "The desktop asks who you are",
-    "Its VNC server wants a log-in of its own. It is kept until you close this page.",
+    "Its VNC server wants a log-in of its own. It is kept until you leave or reload this page.",
     types.map((name) => ({ name, label: labels[name] ?? name, secret: name === "password" })),
+    sentence(refusal),
     signal,
   );
 }

@@ -2,6 +2,8 @@ import type { Mode } from "../api/types.ts";
 import { h, type Attributes } from "../ui/dom.ts";
 import { icon, type IconName } from "../ui/icons.ts";
 import { preference, remember } from "../ui/preferences.ts";
+import type { Status } from "./connection.ts";
+import { finality } from "./reasons.ts";
 import type { Screen, Scaling } from "./screen.ts";
 
 export interface ToolbarActions {
@@ -9,11 +11,63 @@ export interface ToolbarActions {
   stop(): void;
   fullScreen(): void;
   control(): void;
+  /** Brings up the on-screen keyboard of a touch screen, or puts it away. */
+  keyboard(): void;
 }
 
-/** The viewer's toolbar. Escape in it goes to the desktop. */
-export function toolbar(mode: Mode, screen: Screen, name: HTMLElement, connection: HTMLElement, actions: ToolbarActions): HTMLElement {
-  const back = h(
+/**
+ * The viewer's toolbar, with what is of use at the time. Where it is narrow,
+ * the tools are in a menu. Escape in it goes to the desktop.
+ */
+export class Toolbar {
+  readonly element: HTMLElement;
+  /** Of use while there is a connection, or may be again. */
+  private readonly forStream: HTMLElement[];
+  /** Of use while there is the desktop. */
+  private readonly forDesktop: HTMLElement;
+
+  constructor(mode: Mode, screen: Screen, name: HTMLElement, connection: HTMLElement, actions: ToolbarActions) {
+    const tools = h(
+      "div",
+      { class: "tools", popover: "auto", id: "tools", role: "group", "aria-label": "Tools", "data-testid": "tools" },
+      scalingSelect(mode, screen),
+      ...(mode === "view" ? [] : [viewOnlyButton(screen)]),
+      tool("clipboard", "Clipboard", "clipboard", { popovertarget: "clipboard-panel" }),
+      ...(mode === "view" ? [] : [ctrlAltDelButton(screen)]),
+      tool("fullscreen", "Full screen", "fullscreen", { onclick: actions.fullScreen }),
+      ...(mode === "view" ? [] : [tool("help", "Help", "help", { popovertarget: "help-panel" })]),
+    );
+    tools.addEventListener("click", ({ target }) => {
+      if (target instanceof Element && target.closest("button")) tools.hidePopover(); // before it opens another
+    });
+    const menu = tool("more", "More", "more", { popovertarget: "tools" });
+    menu.classList.add("when-narrow");
+    this.forStream = [...(mode === "view" ? [] : [keyboardButton(actions)]), tools, menu];
+    this.forDesktop = mode === "view" ? controlButton(actions) : stopButton(actions);
+    this.element = h(
+      "div",
+      { class: "toolbar", role: "toolbar", "aria-label": "Desktop" },
+      backLink(actions),
+      name,
+      connection,
+      h("span", { class: "stretch" }),
+      ...this.forStream,
+      this.forDesktop,
+    );
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !tools.matches(":popover-open")) screen.focus();
+    });
+  }
+
+  show(status: Status): void {
+    const ended = status.state === "ended";
+    for (const element of this.forStream) element.hidden = ended;
+    this.forDesktop.hidden = ended && finality(status.ending)?.over === true;
+  }
+}
+
+const backLink = (actions: ToolbarActions): HTMLElement =>
+  h(
     "a",
     {
       href: "/",
@@ -28,63 +82,45 @@ export function toolbar(mode: Mode, screen: Screen, name: HTMLElement, connectio
     },
     icon("back"),
   );
-  const bar = h(
-    "div",
-    { class: "toolbar", role: "toolbar", "aria-label": "Desktop" },
-    back,
-    name,
-    connection,
-    h("span", { class: "stretch" }),
-    scalingSelect(mode, screen),
-    ...(mode === "view" ? toolsToLook(actions) : toolsToControl(screen, actions)),
-  );
-  bar.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") screen.focus();
-  });
-  return bar;
-}
 
-function toolsToControl(screen: Screen, actions: ToolbarActions): HTMLElement[] {
-  return [
-    viewOnlyButton(screen),
-    clipboardButton(),
-    h(
-      "button",
-      {
-        type: "button",
-        class: "icon-button text",
-        title: "Send Ctrl+Alt+Del to the desktop",
-        "aria-label": "Send Ctrl+Alt+Del",
-        "data-testid": "ctrl-alt-del",
-        onclick: (event) => {
-          screen.ctrlAltDel();
-          if (event.detail > 0) screen.focus(); // a click; keys stay in the toolbar
-        },
+const ctrlAltDelButton = (screen: Screen): HTMLElement =>
+  h(
+    "button",
+    {
+      type: "button",
+      class: "icon-button text",
+      title: "Send Ctrl+Alt+Del to the desktop",
+      "aria-label": "Send Ctrl+Alt+Del",
+      "data-testid": "ctrl-alt-del",
+      onclick: (event) => {
+        screen.ctrlAltDel();
+        if (event.detail > 0) screen.focus(); // a click; keys stay in the toolbar
       },
-      "Ctrl Alt Del",
-    ),
-    fullScreenButton(actions),
-    tool("help", "Help", "help", { popovertarget: "help-panel" }),
-    h(
-      "button",
-      { type: "button", class: "button danger stop", "data-testid": "stop", onclick: actions.stop },
-      icon("stop"),
-      h("span", { class: "label" }, "Stop"),
-    ),
-  ];
+    },
+    "Ctrl Alt Del",
+  );
+
+function keyboardButton(actions: ToolbarActions): HTMLElement {
+  const button = tool("keyboard", "On-screen keyboard", "keyboard", { onclick: actions.keyboard });
+  button.classList.add("when-touched");
+  button.addEventListener("pointerdown", (event) => event.preventDefault()); // the focus stays where it is, so that it can be put away
+  return button;
 }
 
-function toolsToLook(actions: ToolbarActions): HTMLElement[] {
-  return [
-    clipboardButton(),
-    fullScreenButton(actions),
-    h(
-      "button",
-      { type: "button", class: "button control", "aria-label": "Take control", title: "Open it to control it", "data-testid": "take-control", onclick: actions.control },
-      "Control",
-    ),
-  ];
-}
+const stopButton = (actions: ToolbarActions): HTMLElement =>
+  h(
+    "button",
+    { type: "button", class: "button danger stop", "aria-label": "Stop", "data-testid": "stop", onclick: actions.stop },
+    icon("stop"),
+    h("span", { class: "label" }, "Stop"),
+  );
+
+const controlButton = (actions: ToolbarActions): HTMLElement =>
+  h(
+    "button",
+    { type: "button", class: "button control", "aria-label": "Take control", title: "Open it to control it", "data-testid": "take-control", onclick: actions.control },
+    "Control",
+  );
 
 /** The mark of a page that only looks. */
 export const viewOnlyMark = (): HTMLElement =>
@@ -95,16 +131,13 @@ export const viewOnlyMark = (): HTMLElement =>
     h("span", {}, "View only"),
   );
 
-const clipboardButton = (): HTMLButtonElement => tool("clipboard", "Clipboard", "clipboard", { popovertarget: "clipboard-panel" });
-
-const fullScreenButton = (actions: ToolbarActions): HTMLButtonElement =>
-  tool("fullscreen", "Full screen", "fullscreen", { onclick: actions.fullScreen });
-
+/** A button with an icon; its label shows where it is in a menu. */
 function tool(image: IconName, label: string, testid: string, more: Attributes): HTMLButtonElement {
   return h(
     "button",
     { type: "button", class: "icon-button", "aria-label": label, title: label, "data-testid": testid, ...more },
     icon(image),
+    h("span", { class: "menu-label", "aria-hidden": "true" }, label),
   );
 }
 
@@ -118,7 +151,7 @@ function viewOnlyButton(screen: Screen): HTMLButtonElement {
   return button;
 }
 
-function scalingSelect(mode: Mode, screen: Screen): HTMLSelectElement {
+function scalingSelect(mode: Mode, screen: Screen): HTMLElement {
   const modes: [Scaling, string][] = [
     ["fit", "Fit"],
     ["original", "1:1"],
@@ -135,24 +168,5 @@ function scalingSelect(mode: Mode, screen: Screen): HTMLSelectElement {
     remember("scaling", scaling);
     screen.scaling = scaling;
   });
-  return select;
-}
-
-/** What the keys do. */
-export function helpPanel(): HTMLElement {
-  const row = (keys: string[], text: string) =>
-    h("div", { class: "keys" }, h("dt", {}, ...keys.map((key) => h("kbd", {}, key))), h("dd", {}, text));
-  return h(
-    "div",
-    { class: "card panel", popover: "auto", id: "help-panel", "aria-label": "Help" },
-    h("h2", { class: "panel-title" }, "Keys"),
-    h("p", { class: "quiet" }, "The desktop gets every key that the browser lets go, with two exceptions:"),
-    h(
-      "dl",
-      {},
-      row(["Ctrl", "Alt", "Shift"], "press and let go: leave the desktop, go to the toolbar"),
-      row(["Esc"], "in the toolbar: back to the desktop"),
-    ),
-    h("p", { class: "quiet" }, "In full screen the toolbar is at the top edge; some browsers then pass on Alt+Tab and Ctrl+W as well."),
-  );
+  return h("label", { class: "scaling" }, h("span", { class: "menu-label", "aria-hidden": "true" }, "Scaling"), select);
 }

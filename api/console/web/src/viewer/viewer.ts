@@ -10,9 +10,11 @@ import { Chord } from "./chord.ts";
 import { Clipboard } from "./clipboard.ts";
 import { Connection, type Status } from "./connection.ts";
 import { Cover } from "./cover.ts";
+import { helpPanel } from "./help.ts";
 import { Screen } from "./screen.ts";
 import { openStream, type Trust } from "./stream.ts";
-import { helpPanel, toolbar, viewOnlyMark } from "./toolbar.ts";
+import { Toolbar, viewOnlyMark } from "./toolbar.ts";
+import { TouchKeyboard } from "./touchkeyboard.ts";
 import { Warning, type Announced } from "./warning.ts";
 
 /** How often the figures of the connection are read, in milliseconds. */
@@ -33,7 +35,7 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
     setPace();
   });
   const name = h("h1", { class: "desktop-name" });
-  const trust: Trust = { credentials: {}, keys: new Set() };
+  const trust: Trust = { credentials: {}, refusal: "", keys: new Set() };
 
   const leave = () => context.go("/");
   const control = () => context.go(`/desktop/${encodeURIComponent(id)}`);
@@ -50,16 +52,19 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
   );
   const page = h("div", { class: "viewer" });
   const marks = h("div", { class: "marks" }, badge.element, mode === "view" && viewOnlyMark());
-  const bar = toolbar(mode, screen, name, marks, {
+  const keyboard = new TouchKeyboard((keysym) => screen.press(keysym), (up) => (screen.focusOnClick = !up));
+  const bar = new Toolbar(mode, screen, name, marks, {
     leave,
     control,
-    stop: () => void askAndStop({ id, name: name.textContent ?? "" }, context).then((stopped) => stopped && leave()),
-    fullScreen: () => void toggleFullScreen(page),
+    stop: () => void askAndStop({ id, name: name.textContent ?? "", endpoint }, context).then((stopped) => stopped && leave()),
+    fullScreen: () => void toggleFullScreen(page).then(() => screen.focus()),
+    keyboard: () => keyboard.toggle(),
   });
-  const stage = h("main", { class: "stage" }, screen.element, cover.element, warning.element);
-  page.append(bar, stage, badge.panel, clipboard.element, helpPanel());
+  const stage = h("main", { class: "stage" }, screen.element, mode === "control" && keyboard.element, cover.element, warning.element);
+  page.append(bar.element, stage, badge.panel, clipboard.element, helpPanel());
 
   let ended = false;
+  let endpoint = "";
   let heard = 0; // announcements by events
   let ticketID = "";
   const announced = (end: Announced) => warning.show(ended ? {} : end);
@@ -67,6 +72,7 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
   const follow = async (signal: AbortSignal): Promise<SessionWithStreams> => {
     const before = heard;
     const session = await api.session(id, signal);
+    endpoint = session.endpoint;
     const words = desktopName(session);
     setText(name, words);
     screen.element.setAttribute("aria-label", mode === "view" ? words : `${words}. Press and let go of Ctrl+Alt+Shift to leave it.`);
@@ -88,6 +94,7 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
   const showStatus = (status: Status) => {
     badge.show(status);
     cover.show(status);
+    bar.show(status);
     if (status.state === "ended") {
       ended = true;
       announced({});
@@ -117,13 +124,13 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
   document.addEventListener("visibilitychange", wake, { signal });
   context.changes.listen((change) => {
     if (change.type === "resync") poll.now();
-    if (change.id !== id) return;
+    if (change.type !== "session" || change.id !== id) return;
     heard++;
     announced(change);
-    connection.nudge();
+    connection.heard(change.state);
   }, signal);
   signal.addEventListener("abort", () => void (document.fullscreenElement && document.exitFullscreen()));
-  if (mode === "control") leaveByChord(screen.element, bar);
+  if (mode === "control") leaveByChord(screen.element, bar.element);
 
   connection.run(signal).catch((error: unknown) => context.failed(error));
   return page;
@@ -144,5 +151,5 @@ async function toggleFullScreen(page: HTMLElement): Promise<void> {
   await page.requestFullscreen({ navigationUI: "hide" });
   // Where browsers offer it, keys such as Alt+Tab then go to the desktop, too.
   const { keyboard } = navigator as Navigator & { keyboard?: { lock?(): Promise<void> } };
-  await keyboard?.lock?.();
+  await keyboard?.lock?.().catch(() => {}); // full screen was left in the meantime
 }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+)
+
+func (e *edge) listen(context.Context) error {
+	open := func(key, address string) (net.Listener, error) {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, listenError(e.config.called(key), address, err)
+		}
+		return &patientListener{Listener: l, log: e.log.Named("accept")}, nil
+	}
+	l := e.config.Listen
+	var err error
+	if l.HTTPS != "" {
+		if err = e.listenPublic(open, "listen.https", l.HTTPS); err != nil {
+			return err
+		}
+	}
+	if l.HTTP != "" {
+		if e.config.TLS.Off {
+			err = e.listenPublic(open, "listen.http", l.HTTP)
+		} else {
+			e.redirect, err = open("listen.http", l.HTTP)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if l.Admin != "" {
+		e.admin, err = open("listen.admin", l.Admin)
+	}
+	return err
+}
+
+func (e *edge) listenPublic(open func(key, address string) (net.Listener, error), key, address string) error {
+	l, err := open(key, address)
+	if err != nil {
+		return err
+	}
+	if e.certificates != nil {
+		l = newTLSListener(l, e.certificates.serverTLS())
+	}
+	e.public = append(e.public, l)
+	return nil
+}
+
+func listenError(key, address string, err error) error {
+	advice := "choose another address"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		advice = "another program has this port; stop it or choose another address"
+	case errors.Is(err, syscall.EACCES):
+		advice = "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or choose another port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		advice = "this host does not have that address"
+	}
+	return fmt.Errorf("%s: can't listen on %s: %s (%w)", key, address, advice, err)
+}
+
+// address is where the edge can be reached from this host: "https://HOST:PORT".
+func (e *edge) address() string {
+	scheme := "https"
+	if e.certificates == nil {
+		scheme = "http"
+	}
+	return scheme + "://" + e.public[0].Addr().String()
+}
+
+// publicURL is the origin under which the client of r sees this installation.
+func (e *edge) publicURL(r *http.Request) string {
+	if a := e.config.Node.Advertise; a != "" {
+		return strings.TrimSuffix(a, "/")
+	}
+	scheme := "https"
+	if e.certificates == nil {
+		scheme = "http"
+	}
+	return scheme + "://" + r.Host
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+)
+
+// answerUnreadable answers a request that the server can't take in, as the API
+// answers all others. The error is not told: it may quote a credential.
+func answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
+	status, detail := http.StatusBadRequest, "the request is not valid HTTP"
+	var header *fasthttp.ErrSmallBuffer
+	var network net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		detail = "the body is larger than 1 MiB"
+	case errors.As(err, &header):
+		status, detail = http.StatusRequestHeaderFieldsTooLarge, "the request line and header are larger than 16 KiB"
+	case errors.As(err, &network) && network.Timeout():
+		status, detail = http.StatusRequestTimeout, "the request did not come within "+readTimeout.String()
+	}
+	id := uuid.Must(uuid.NewV7()).String()
+	body, err := json.Marshal(map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail, "code": "invalid", "request_id": id,
+	})
+	if err != nil {
+		body = nil // strings and a number always encode
+	}
+	ctx.Response.Reset()
+	ctx.SetStatusCode(status)
+	ctx.Response.Header.Set("X-Request-Id", id)
+	ctx.SetContentType("application/problem+json")
+	ctx.SetBody(body)
+}

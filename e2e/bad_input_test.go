@@ -86,14 +86,29 @@ func TestTakenPortNamesTheSetting(t *testing.T) {
 
 func TestUnreadableKeyNamesTheFile(t *testing.T) {
 	folder := t.TempDir()
-	certificate := writeText(t, filepath.Join(folder, "edge.crt"), "no certificate")
-	for name, key := range map[string]string{"missing": filepath.Join(folder, "missing.key"), "garbage": writeText(t, filepath.Join(folder, "garbage.key"), "secret words")} {
+	made := filepath.Join(folder, "made")
+	certificate, another := filepath.Join(made, "self-signed.crt"), filepath.Join(folder, "another")
+	for _, data := range []string{made, another} { // the edge makes a pair by itself
+		file := writeText(t, filepath.Join(folder, "self.yml"), fmt.Sprintf(
+			"listen: {https: \"127.0.0.1:0\", http: \"\", admin: \"\"}\ntls: {self_signed: true}\nstore: {sqlite: {path: %q}}\n", filepath.Join(data, "s.db")))
+		edge := start(t, "edge", "--config", file)
+		eventually(t, "the certificate is made", func() error {
+			_, err := os.Stat(filepath.Join(data, "join.token"))
+			return err
+		})
+		edge.stop()
+	}
+	for name, key := range map[string]string{
+		"missing": filepath.Join(folder, "missing.key"),
+		"garbage": writeText(t, filepath.Join(folder, "garbage.key"), "secret words"),
+		"another": filepath.Join(another, "self-signed.key"),
+	} {
 		file := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\nstore: {sqlite: {path: %q}}\n", certificate, key, filepath.Join(folder, "s.db")))
 		status, output := runToEnd(t, "edge", "--config", file, "--check")
 		if status != 2 {
 			t.Errorf("%s: exit status %d, want 2", name, status)
 		}
-		wants(t, output, file+":1:", "tls.")
+		wants(t, output, file+":1:", "tls.key_file", key)
 		if strings.Contains(output, "secret words") {
 			t.Errorf("%s: the key's content is in the output", name)
 		}

@@ -48,6 +48,20 @@ func openFiles(t *testing.T, pid int) int {
 	return len(entries)
 }
 
+// resident is the edge's memory, in bytes.
+func (in *installation) resident() int64 {
+	in.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", in.process.pid()))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		in.t.Fatal(err)
+	}
+	return resident * int64(os.Getpagesize())
+}
+
 // goroutines is how many the edge says it has, without those that fasthttp keeps
 // for ten seconds in case that somebody connects.
 func (in *installation) goroutines() int {

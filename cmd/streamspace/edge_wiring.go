@@ -64,7 +64,7 @@ func (e *edge) agentUp(hello tunnel.Hello, generation uint64) {
 	agent, err := e.store.Agent(ctx, hello.AgentID)
 	if err != nil {
 		e.log.Error("an agent came up but its record can't be read; it will connect again", zap.String("agent", hello.AgentID), zap.Error(err))
-		go e.hub.Disconnect(hello.AgentID, tunnel.Errorf(tunnel.CodeTimeout, "the edge's database does not answer"))
+		e.hub.Disconnect(hello.AgentID, tunnel.Errorf(tunnel.CodeTimeout, "the edge's database does not answer"))
 		return
 	}
 	running := make([]session.Observed, len(hello.Sessions))

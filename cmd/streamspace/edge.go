@@ -193,7 +193,7 @@ func (e *edge) openSessions(context.Context) error {
 		EndViewers:    func(id, reason string) { e.viewers.End(id, proxy.Reason(reason)) },
 		ProbeEndpoint: e.probeEndpoint,
 		Disconnect: func(agentID string) {
-			e.hub.Disconnect(agentID, tunnel.Errorf(tunnel.CodeAgentRemoved, "an operator removed this agent"))
+			e.hub.Disconnect(agentID, tunnel.Errorf(tunnel.CodeAgentRemoved, "an operator removed this agent; started again it joins anew, as long as its join token is valid"))
 		},
 	})
 	return nil

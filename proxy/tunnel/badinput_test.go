@@ -192,6 +192,19 @@ func TestALaterRefusalIsRetried(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatIsRemovedEnds(t *testing.T) {
+	e := newEdge(t)
+	a, _ := connected(t, e, nil)
+	e.hub.Disconnect(a.id, Errorf(CodeAgentRemoved, "an operator removed this agent"))
+	select {
+	case err := <-a.result:
+		wantCode(t, err, CodeAgentRemoved)
+		a.result <- nil // for end
+	case <-time.After(hang):
+		t.Error("it tries to come back")
+	}
+}
+
 func TestGarbageOnTheControlChannel(t *testing.T) {
 	raw := func(kind websocket.MessageType, text string) func(*rawAgent) {
 		return func(a *rawAgent) {

@@ -85,9 +85,9 @@ func NewClient(o ClientOptions) *Client {
 // Run keeps a tunnel to the edge until ctx ends or Leave is called, and then
 // ends every stream and waits for all that it started. It returns nil after
 // Leave, ctx's error, or the edge's *Error when the very first connect is
-// refused for a reason that only an operator can mend. Such a refusal later on
-// is logged and tried again, so that an operator's slip ends no sessions. Run
-// is called once.
+// refused for a reason that only an operator can mend, or whenever an operator
+// has removed the agent. Any other such refusal later on is logged and tried
+// again, so that an operator's slip ends no sessions. Run is called once.
 func (c *Client) Run(ctx context.Context) error {
 	defer close(c.done)
 	edge, err := newDialer(c.o, c.dial)
@@ -126,7 +126,7 @@ func (c *Client) Run(ctx context.Context) error {
 				c.farewell = err
 			}
 			return nil
-		case !welcomed && isFatal(err):
+		case !welcomed && isFatal(err), codeOf(err) == CodeAgentRemoved:
 			c.farewell = err
 			return err
 		}

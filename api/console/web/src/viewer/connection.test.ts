@@ -235,6 +235,19 @@ test("what is heard of a desktop ends a wait only when its state is another one"
   abort.abort();
 });
 
+test("events that contradict what is read do not make it try in bursts", async (t) => {
+  let reads = 0;
+  const { connection, settle, abort, run } = setUp(t, { session: async () => (reads++, { state: "unreachable", reason: "" }) as Session });
+  await settle();
+  for (let i = 0; i < 20; i++) {
+    connection.heard("running");
+    await settle();
+  }
+  assert.equal(reads, 2); // at first, and when the first event was news
+  abort.abort();
+  await run;
+});
+
 test("an ending that this page does not know is met with longer and longer waits", async (t) => {
   const { world, settle, tick, abort, run } = setUp(t);
   await settle();

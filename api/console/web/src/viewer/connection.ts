@@ -38,8 +38,9 @@ export class Connection {
   private readonly random: () => number;
   private wake = () => {};
   private wasLive = false;
-  /** The desktop's state as last heard; undefined before the first time. */
+  /** The desktop's state as last read, and as the last event told it; undefined before the first time. */
   private state: State | undefined;
+  private told: State | undefined;
   private starts = false;
 
   constructor(private readonly needs: Needs) {
@@ -67,13 +68,15 @@ export class Connection {
   }
 
   /**
-   * Takes the desktop's state from an event. Only a change of it ends a pause:
-   * events also tell of viewers that come and go, and each attempt is one.
+   * Takes the desktop's state from an event. Only one that is news ends a pause:
+   * events also tell of viewers that come and go, and each attempt is one. What
+   * the last event told is no news even if it is not what was read since, or
+   * events that contradict it would leave no pause at all.
    */
   heard(state: State): void {
-    const changed = state !== this.state;
-    this.state = state;
-    if (changed) this.wake();
+    const isNews = state !== this.state && state !== this.told;
+    this.told = state;
+    if (isNews) this.wake();
   }
 
   /** Connects once and returns why that ended; undefined when the signal aborted. */

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
@@ -37,7 +38,7 @@ type hostile func(h *horde, begun func()) error
 func hostiles() map[string]hostile {
 	forever := func(say string, pause time.Duration) hostile {
 		return func(h *horde, begun func()) error {
-			conn, err := h.viewer("")
+			conn, err := h.viewer(masked(2, greeting)) // else it is sent away after 30 s
 			if err != nil {
 				return err
 			}
@@ -78,7 +79,7 @@ func hostiles() map[string]hostile {
 	ping := masked(9, strings.Repeat("p", 125))
 	large := "\x82\xff\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00" // 1 TiB follows
 	return map[string]hostile{
-		"floods pings and reads nothing": forever(strings.Repeat(ping, 200), 100*time.Millisecond),
+		"floods pings and reads nothing": forever(strings.Repeat(ping, 200), 200*time.Millisecond),
 		"floods input and reads nothing": func(h *horde, begun func()) error {
 			conn, err := h.viewer(hello(7) + strings.Repeat(masked(2, strings.Repeat("i", 125)), 100))
 			if err != nil {
@@ -107,7 +108,7 @@ func hostiles() map[string]hostile {
 			begun()
 			for _, b := range []byte(h.request() + hello(9) + strings.Repeat(ping, 1000)) {
 				if _, err := conn.Write([]byte{b}); err != nil {
-					return err
+					return nil // its request has taken too long: a busy machine makes the pauses longer
 				}
 				if !h.wait(10 * time.Millisecond) {
 					return nil
@@ -145,8 +146,11 @@ func (h *horde) start(n int) {
 	begun.Wait()
 }
 
-// end takes all clients away.
+// end takes all clients away. It may be called again.
 func (h *horde) end() {
+	if h.stopped() {
+		return
+	}
 	close(h.stop)
 	h.mu.Lock()
 	for conn := range h.open {
@@ -330,15 +334,18 @@ func peakMemory(t *testing.T, pid int) int64 {
 // The bound is what one stream may hold at most: what waits for its viewer and
 // what waits for its server, 120 KiB each (the reactor's bound for what a
 // connection has not taken), which is more than a request, a TLS handshake and
-// their stacks take before there is a stream.
+// their stacks take before there is a stream. A program that is watched for data
+// races has a fifth of the clients.
 func TestAThousandHostileClients(t *testing.T) {
-	const good, each, rounds = 100, 125, 80
+	const good, rounds = 100, 80
+	const each = 125 / watchedShare // clients of each kind
 	const perClient = 2 * 120 << 10
 
 	server := startRandomServer(t, 64<<10)
 	in := startEdgeAndAgent(t, staticRuntime(server.Addr().String()), "vnc: {max_streams: 3000}\ndirect: {allow: [\"127.0.0.0/8:1-65535\"]}")
 	id := in.running(map[string]any{"endpoint": server.Addr().String()}).ID
-	ctx := testContext(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*patience) // hundreds of streams on one busy machine
+	defer cancel()
 	var viewers []net.Conn
 	for i := range good {
 		viewers = append(viewers, in.mustView(ctx, id))
@@ -353,6 +360,7 @@ func TestAThousandHostileClients(t *testing.T) {
 		installation: in.installation, session: id, tickets: make(chan string, 32), stop: make(chan struct{}),
 		open: make(map[net.Conn]bool), codes: make(map[int]int),
 	}
+	defer h.end()
 	h.start(each)
 	among := echoes(t, viewers, rounds)
 	newcomer := in.mustView(ctx, id)

@@ -8,3 +8,6 @@ var buildFlags = []string{"-race"}
 // memoryFactor is how many times the memory a program needs that watches for
 // data races; its documentation says 5 to 10.
 const memoryFactor = 10
+
+// watchedShare is what part of a load such a program gets: it is as much slower.
+const watchedShare = 5

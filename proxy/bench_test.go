@@ -116,17 +116,6 @@ func updates(t testing.TB, options ...edgeOption) (next func()) {
 	}
 }
 
-func TestAnUpdateAllocatesNothing(t *testing.T) {
-	for name, options := range map[string][]edgeOption{"plain": nil, "tls": {withTLS}} {
-		t.Run(name, func(t *testing.T) {
-			next := updates(t, options...)
-			if n := testing.AllocsPerRun(100, next); n != 0 {
-				t.Errorf("%v allocations an update", n)
-			}
-		})
-	}
-}
-
 // An update of a desktop at work.
 func BenchmarkUpdate(b *testing.B) {
 	benchTransports(b, func(b *testing.B, options ...edgeOption) {

@@ -11,55 +11,95 @@ import (
 	"testing"
 )
 
-// databaseFiles is by how many descriptors an edge may rightly grow: its
-// database opens up to four readers as they are needed, with two files each.
-const databaseFiles = 8
-
 // footprint is what a leak would make grow.
 type footprint struct{ files, goroutines, agentFiles int }
 
+// passing is how many descriptors and goroutines may come and go at any moment.
+const passing = 2
+
+// footprint has no agentFiles once the agent has ended.
 func (p *edgeAndAgent) footprint() footprint {
 	p.t.Helper()
-	return footprint{openFiles(p.t, p.process.pid()), p.goroutines(), openFiles(p.t, p.agent.pid())}
+	now := footprint{files: lastingFiles(p.t, p.process.pid()), goroutines: p.goroutines()}
+	if !p.agent.ended() {
+		now.agentFiles = lastingFiles(p.t, p.agent.pid())
+	}
+	return now
 }
 
-// nothingLeft waits until footprints are not larger than they should be.
-func (p *edgeAndAgent) nothingLeft(what string, larger func(footprint) bool) {
+// settledFootprint waits until what has just ended is gone.
+func (p *edgeAndAgent) settledFootprint() (settled footprint) {
 	p.t.Helper()
-	eventually(p.t, what, func() error {
-		// The agent may be the one that was killed.
-		now := footprint{files: openFiles(p.t, p.process.pid()), goroutines: p.goroutines()}
-		if !p.agent.ended() {
-			now.agentFiles = openFiles(p.t, p.agent.pid())
+	same := 0
+	eventually(p.t, "edge and agent have settled", func() error {
+		if now := p.footprint(); now != settled {
+			settled, same = now, 0
 		}
-		if larger(now) {
-			return fmt.Errorf("now %+v", now)
+		if same++; same < 15 {
+			return fmt.Errorf("they have %+v", settled)
+		}
+		return nil
+	})
+	return settled
+}
+
+// nothingLeft waits until edge and agent have no more than before.
+func (p *edgeAndAgent) nothingLeft(before footprint) {
+	p.t.Helper()
+	eventually(p.t, "edge and agent have no more than before", func() error {
+		if now := p.footprint(); now.files > before.files+passing || now.goroutines > before.goroutines+passing || now.agentFiles > before.agentFiles+passing {
+			return fmt.Errorf("before %+v, now %+v", before, now)
 		}
 		return nil
 	})
 }
 
-func openFiles(t *testing.T, pid int) int {
+// quitAgent ends the agent and counts the goroutines that it had: it has no
+// listener that would tell, but as every Go program it prints them on SIGQUIT.
+func (p *edgeAndAgent) quitAgent() (goroutines int) {
+	p.t.Helper()
+	p.agent.signal(syscall.SIGQUIT)
+	p.agent.wait()
+	goroutines = strings.Count(p.agent.output.String(), "\ngoroutine ")
+	if goroutines == 0 {
+		p.t.Fatalf("the agent printed no goroutines:\n%s", p.agent.output)
+	}
+	return goroutines
+}
+
+func openFiles(t *testing.T, pid int) int { return len(descriptors(t, pid)) }
+
+// lastingFiles counts without a database's files, which are opened as they are
+// needed.
+func lastingFiles(t *testing.T, pid int) (n int) {
 	t.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	for _, target := range descriptors(t, pid) {
+		if !strings.Contains(target, ".db") {
+			n++
+		}
+	}
+	return n
+}
+
+// descriptors are what a process has open, "" for what was closed meanwhile.
+func descriptors(t *testing.T, pid int) (targets []string) {
+	t.Helper()
+	folder := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(entries)
+	for _, entry := range entries {
+		target, _ := os.Readlink(filepath.Join(folder, entry.Name()))
+		targets = append(targets, target)
+	}
+	return targets
 }
 
-// resident is the edge's memory, in bytes.
-func (in *installation) resident() int64 {
-	in.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", in.process.pid()))
-	if err != nil {
-		in.t.Fatal(err)
-	}
-	var size, resident int64
-	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
-		in.t.Fatal(err)
-	}
-	return resident * int64(os.Getpagesize())
+// peakMemory is the most that edge and agent have had resident so far, in bytes.
+func (p *edgeAndAgent) peakMemory() int64 {
+	p.t.Helper()
+	return peakMemory(p.t, p.process.pid()) + peakMemory(p.t, p.agent.pid())
 }
 
 // goroutines is how many the edge says it has, without those that fasthttp keeps

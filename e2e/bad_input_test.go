@@ -84,40 +84,47 @@ func TestTakenPortNamesTheSetting(t *testing.T) {
 	wants(t, output, "--listen", l.Addr().String(), "another program has this port")
 }
 
-func TestUnreadableKeyNamesTheFile(t *testing.T) {
+func TestUnreadableCertificateOrKeyNamesItsFile(t *testing.T) {
 	folder := t.TempDir()
-	made := filepath.Join(folder, "made")
-	certificate, another := filepath.Join(made, "self-signed.crt"), filepath.Join(folder, "another")
-	for _, data := range []string{made, another} { // the edge makes a pair by itself
-		file := writeText(t, filepath.Join(folder, "self.yml"), fmt.Sprintf(
-			"listen: {https: \"127.0.0.1:0\", http: \"\", admin: \"\"}\ntls: {self_signed: true}\nstore: {sqlite: {path: %q}}\n", filepath.Join(data, "s.db")))
-		edge := start(t, "edge", "--config", file)
-		eventually(t, "the certificate is made", func() error {
-			_, err := os.Stat(filepath.Join(data, "join.token"))
-			return err
-		})
-		edge.stop()
-	}
-	for name, key := range map[string]string{
-		"missing": filepath.Join(folder, "missing.key"),
-		"garbage": writeText(t, filepath.Join(folder, "garbage.key"), "secret words"),
-		"another": filepath.Join(another, "self-signed.key"),
+	at := func(name string) string { return filepath.Join(folder, name) }
+	writeCertificate(t, at("good.crt"), at("good.key"), 1)
+	writeCertificate(t, at("other.crt"), at("other.key"), 2)
+	writeText(t, at("garbage"), "secret words")
+	writeText(t, at("broken"), "-----BEGIN PRIVATE KEY-----\nc2VjcmV0IHdvcmRz\n-----END PRIVATE KEY-----\n") // says the same
+	for _, c := range []struct{ certificate, key, fault, words string }{
+		{"good.crt", "missing", "tls.key_file", "no such file"},
+		{"good.crt", ".", "tls.key_file", "is a directory"},
+		{"good.crt", "garbage", "tls.key_file", "no PEM private key"},
+		{"good.crt", "broken", "tls.key_file", "can't be used"},
+		{"good.crt", "other.key", "tls.key_file", "do not belong together"},
+		{"good.crt", "other.crt", "tls.key_file", "can't be used"},
+		{"missing", "good.key", "tls.cert_file", "no such file"},
+		{"garbage", "good.key", "tls.cert_file", "no PEM certificate"},
+		{"good.key", "good.key", "tls.cert_file", "no PEM certificate"},
 	} {
-		file := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\nstore: {sqlite: {path: %q}}\n", certificate, key, filepath.Join(folder, "s.db")))
-		status, output := runToEnd(t, "edge", "--config", file, "--check")
-		if status != 2 {
-			t.Errorf("%s: exit status %d, want 2", name, status)
-		}
-		wants(t, output, file+":1:", "tls.key_file", key)
-		if strings.Contains(output, "secret words") {
-			t.Errorf("%s: the key's content is in the output", name)
-		}
+		t.Run(c.certificate+" with "+c.key, func(t *testing.T) {
+			file := writeText(t, at("edge.yml"), fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\nstore: {sqlite: {path: %q}}\n", at(c.certificate), at(c.key), at("s.db")))
+			status, output := runToEnd(t, "edge", "--config", file, "--check")
+			if status != 2 {
+				t.Errorf("exit status %d, want 2", status)
+			}
+			faulty := map[string]string{"tls.cert_file": at(c.certificate), "tls.key_file": at(c.key)}[c.fault]
+			wants(t, output, file+":1:", c.fault+": "+faulty, c.words)
+			for _, secret := range []string{"secret words", "c2VjcmV0"} {
+				if strings.Contains(output, secret) {
+					t.Error("the key's content is in the output")
+				}
+			}
+		})
+	}
+	file := writeText(t, at("edge.yml"), fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\nstore: {sqlite: {path: %q}}\n", at("good.crt"), at("good.key"), at("s.db")))
+	if status, output := runToEnd(t, "edge", "--config", file, "--check"); status != 0 {
+		t.Errorf("a good certificate and key: exit status %d: %s", status, output)
 	}
 }
 
 func TestMissingXvncSaysWhatToInstall(t *testing.T) {
 	folder := t.TempDir()
-	writeText(t, filepath.Join(folder, "edge.yml"), "")
 	empty := append(environment(t), "PATH="+folder)
 	in := startDevWith(t, empty, filepath.Join(folder, "data"), "--runtime", "process")
 	id := in.create(nil).ID

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,8 +204,9 @@ func (p page) typeCommand(command string, done func() error) {
 	})
 }
 
-// TestViewerComesBackByItself: the edge is killed under an open viewer; the
-// page says why it waits and shows the same desktop when the edge is back.
+// TestViewerComesBackByItself: the edge and then the agent is killed under an
+// open viewer; the page says why it waits, at every moment, and shows the same
+// desktop when they are back.
 func TestViewerComesBackByItself(t *testing.T) {
 	pair := startEdgeAndAgent(t, processRuntime, "")
 	p := page{t, browser(t)}
@@ -214,31 +216,41 @@ func TestViewerComesBackByItself(t *testing.T) {
 	p.pictureChanges("")
 	id := p.desktopID()
 
+	p.recordReasons()
 	pair.process.kill()
 	p.badge("reconnecting")
-	eventually(t, "the page says why it tries to come back", func() error {
-		words := p.eval(fmt.Sprintf("document.querySelector('%s')?.innerText ?? ''", `[data-testid="reason"]`))
-		if !strings.Contains(words, "server does not answer") && !strings.Contains(words, "connection was lost") {
-			return fmt.Errorf("it says %q", words)
-		}
-		return nil
-	})
+	p.says("reason", "The server does not answer.")
+	p.wantReasons("The connection was lost.", "The server does not answer.")
 	pair.startEdge()
 	p.badge("live")
-	p.pictureChanges("")
 	if again := p.desktopID(); again != id {
 		t.Errorf("the desktop is %s, not %s", again, id)
 	}
+	typed := filepath.Join(t.TempDir(), "typed") // an old picture is no proof that it lives
+	p.typeCommand("touch "+typed, func() error {
+		_, err := os.Stat(typed)
+		return err
+	})
+
+	pair.agent.kill()
+	p.badge("reconnecting")
+	p.says("reason", "the connection to it was lost")
+	pair.startAgent()
+	p.badge("live")
+	p.wantReasons()
 
 	// A killed VNC server is final, and said so.
 	if err := killProcess(xvnc(t, id)); err != nil {
 		t.Fatal(err)
 	}
 	p.badge("ended")
+	if words := p.text("reason"); !strings.Contains(words, "killed") && !strings.Contains(words, "The desktop has ended.") {
+		t.Errorf("the page says %q of a desktop whose VNC server was killed", words)
+	}
 }
 
 // TestLostNetworkBringsThePictureBack: the wire between browser and edge is
-// cut and mended.
+// cut and mended; meanwhile the page says why there is no picture.
 func TestLostNetworkBringsThePictureBack(t *testing.T) {
 	in := startDev(t, t.TempDir(), "--runtime", "demo")
 	wire := startWire(t, strings.TrimPrefix(in.URL, "https://"))
@@ -247,11 +259,44 @@ func TestLostNetworkBringsThePictureBack(t *testing.T) {
 	p.logIn(in)
 	p.click("new-desktop")
 	p.badge("live")
+	p.recordReasons()
 	wire.cut(true)
 	p.badge("reconnecting")
+	p.says("reason", "The server does not answer.")
 	wire.cut(false)
 	p.badge("live")
+	p.wantReasons("The connection was lost.", "The server does not answer.")
 	p.pictureChanges(p.pictureChanges(""))
+}
+
+// recordReasons begins to note each reason that the page shows while it has no
+// picture, "" where there is none.
+func (p page) recordReasons() {
+	p.t.Helper()
+	p.eval(`(() => {
+		const cover = document.querySelector('.cover'), reason = document.querySelector('[data-testid="reason"]');
+		const shown = window.shownReasons = [];
+		new MutationObserver(() => {
+			const words = reason.textContent.trim();
+			if (!cover.hidden && shown.at(-1) !== words) shown.push(words);
+		}).observe(cover, { attributes: true, characterData: true, childList: true, subtree: true });
+		return '';
+	})()`)
+}
+
+// wantReasons checks that there was a reason at every moment so far, and each of
+// these.
+func (p page) wantReasons(want ...string) {
+	p.t.Helper()
+	shown := strings.Split(p.eval(`shownReasons.join('\n')`), "\n")
+	if slices.Contains(shown, "") {
+		p.t.Errorf("there was a moment without a reason: %q", shown)
+	}
+	for _, words := range want {
+		if !slices.Contains(shown, words) {
+			p.t.Errorf("the page showed %q, never %q", shown, words)
+		}
+	}
 }
 
 // TestConsoleHeaders: pages carry the headers that keep them to themselves.

@@ -1,15 +1,20 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -185,6 +190,67 @@ func TestWebsockifyWithoutItsVNCServer(t *testing.T) {
 			_, err = io.ReadAll(conn)
 			if code, reason := closeOf(err); !strings.HasPrefix(reason, "vnc_refused: ") || code == websocket.StatusNormalClosure {
 				t.Errorf("the viewer is told %d %q", code, reason)
+			}
+		})
+	}
+}
+
+// TestTicketIsNotForwardedToAWebSocketServer: edge and agent ask the desktop's
+// own web server for nothing but the WebSocket, and send it nothing but RFB.
+func TestTicketIsNotForwardedToAWebSocketServer(t *testing.T) {
+	type visit struct{ request, received string }
+	visits := make(chan visit, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request, err := httputil.DumpRequest(r, true)
+		if err != nil {
+			t.Error(err)
+		}
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"}})
+		if err != nil {
+			t.Errorf("%v of %q", err, request)
+			return
+		}
+		conn := websocket.NetConn(context.Background(), ws, websocket.MessageBinary)
+		defer conn.Close()
+		_, _ = io.WriteString(conn, greeting)
+		received, _ := io.ReadAll(conn)
+		visits <- visit{string(request), string(received)}
+	}))
+	defer server.Close()
+	address := strings.Replace(server.URL, "http", "ws", 1) + "/websockify"
+	for way, start := range webSocketWays(t, address, "", "") {
+		t.Run(way, func(t *testing.T) {
+			in, id := start()
+			ticket := in.ticket(id, "control")
+			conn, err := in.view(testContext(t), ticket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, make([]byte, len(greeting))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(conn, greeting); err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.Close()
+			for {
+				select {
+				case v := <-visits:
+					for _, secret := range []string{ticket, in.APIKey, "Cookie", "Authorization", "token"} {
+						if strings.Contains(v.request+v.received, secret) {
+							t.Errorf("the web server was sent %q: %s", secret, v.request)
+						}
+					}
+					if v.received == "" { // the edge has asked whether it can be reached
+						continue
+					}
+					if v.received != greeting {
+						t.Errorf("the VNC server received %q", v.received)
+					}
+				case <-time.After(patience):
+					t.Error("the VNC server was sent no greeting")
+				}
+				return
 			}
 		})
 	}

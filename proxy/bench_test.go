@@ -1,11 +1,16 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -142,6 +147,68 @@ func BenchmarkEcho(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	})
+}
+
+// The same beside viewers that read nothing although their server has sent more
+// than fits, one for each loop. times-alone is the ratio of the medians.
+func BenchmarkEchoBesideStalledViewers(b *testing.B) {
+	benchTransports(b, func(b *testing.B, options ...edgeOption) {
+		var flooded atomic.Int64
+		flood, event := []byte("flood!"), []byte("\x05\x00\x01\x00\x02\x00")
+		server := startVNC(b, func(conn net.Conn) {
+			first := make([]byte, len(event))
+			if _, err := io.ReadFull(conn, first); err != nil {
+				return
+			}
+			chunk := make([]byte, 64<<10)
+			for bytes.Equal(first, flood) {
+				n, err := conn.Write(chunk)
+				flooded.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+			_, _ = conn.Write(first)
+			echo(conn)
+		})
+		e := startEdge(b, Options{}, server.addr, options...)
+		v := e.viewRaw()
+		v.exchangeGreetings()
+		frame, answer := clientFrame(true, opBinary, event), make([]byte, 2+len(event))
+		trip := func() time.Duration {
+			began := time.Now()
+			v.write(frame)
+			if _, err := io.ReadFull(v.r, answer); err != nil {
+				b.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		median := func(trips []time.Duration) time.Duration {
+			slices.Sort(trips)
+			return trips[len(trips)/2]
+		}
+		var alone, beside []time.Duration
+		for range 2000 {
+			alone = append(alone, trip())
+		}
+		for range runtime.GOMAXPROCS(0) {
+			stalled := e.viewRaw()
+			stalled.exchangeGreetings()
+			stalled.write(clientFrame(true, opBinary, flood))
+		}
+		last := int64(-1)
+		eventually(b, "the stalled streams stand still", func() bool {
+			now := flooded.Load()
+			still := now == last && now > 0
+			last = now
+			time.Sleep(100 * time.Millisecond)
+			return still
+		})
+		for b.Loop() {
+			beside = append(beside, trip())
+		}
+		b.ReportMetric(float64(median(beside))/float64(median(alone)), "times-alone")
 	})
 }
 

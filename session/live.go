@@ -8,9 +8,7 @@ import (
 
 // record is what is kept in memory of one session. Guarded by Manager.mu.
 type record struct {
-	row     *store.Session // the latest row seen, never changed; nil before the first
-	state   store.State    // of row; empty without it
-	agentID string
+	row *store.Session // the latest one seen, never changed; nil before the first
 
 	viewers int
 	untold  bool      // viewers came or went and no event told it
@@ -34,10 +32,11 @@ type refusals struct {
 	notBefore time.Time       // when the others among them may be asked again
 }
 
+// is tells whether the session was in that state when its row was last seen.
+func (r *record) is(state store.State) bool { return r.row != nil && r.row.State == state }
+
 // unended tells whether the row was seen and had not ended.
-func (r *record) unended() bool {
-	return r.state != "" && r.state != store.Terminated && r.state != store.Failed
-}
+func (r *record) unended() bool { return r.row != nil && !r.row.Ended() }
 
 // record returns the record of id, made when there is none. m.mu is held.
 func (m *Manager) record(id string) *record {
@@ -58,9 +57,9 @@ func (m *Manager) track(s *store.Session) {
 	r := m.record(s.ID)
 	before := *r
 	row := *s
-	r.row, r.state, r.agentID = &row, s.State, s.AgentID
+	r.row = &row
 	r.usedStored, r.idleNear = s.LastActivity, s.EndsBecause == store.EndsIdle
-	if s.State == store.Running && before.state != store.Running {
+	if s.State == store.Running && !before.is(store.Running) {
 		r.idleFrom = time.Now()
 	}
 	if s.State == store.Running || s.Ended() {
@@ -83,14 +82,15 @@ func (m *Manager) count(r *record, delta int) {
 	if !r.unended() {
 		return
 	}
-	m.o.Metrics.sessions.WithLabelValues(string(r.state)).Add(float64(delta))
-	if r.agentID == "" {
+	m.o.Metrics.sessions.WithLabelValues(string(r.row.State)).Add(float64(delta))
+	agentID := r.row.AgentID
+	if agentID == "" {
 		return
 	}
-	m.active[r.agentID] += delta
-	m.o.Metrics.agentActive.WithLabelValues(r.agentID).Set(float64(m.active[r.agentID]))
-	if m.active[r.agentID] == 0 {
-		delete(m.active, r.agentID)
+	m.active[agentID] += delta
+	m.o.Metrics.agentActive.WithLabelValues(agentID).Set(float64(m.active[agentID]))
+	if m.active[agentID] == 0 {
+		delete(m.active, agentID)
 	}
 }
 
@@ -100,7 +100,7 @@ func (m *Manager) forget(id string) {
 	defer m.mu.Unlock()
 	if r := m.live[id]; r != nil {
 		m.count(r, -1)
-		r.row, r.state, r.agentID = nil, "", ""
+		r.row = nil
 		delete(m.waiting, id)
 		m.forgetUnwatched(id)
 	}
@@ -124,7 +124,7 @@ func (m *Manager) kickWaiting() {
 // kickPlacedOn asks for a look at every session on the agent. m.mu is held.
 func (m *Manager) kickPlacedOn(agentID string) {
 	for id, r := range m.live {
-		if r.agentID == agentID {
+		if r.row != nil && r.row.AgentID == agentID {
 			m.queue.kick(id)
 		}
 	}

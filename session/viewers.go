@@ -17,7 +17,7 @@ func (m *Manager) Viewers(id string, n int) {
 	}
 	r := m.record(id)
 	r.viewers = n
-	if r.state == store.Running { // nothing to decide, and viewers may come by the thousand
+	if r.is(store.Running) { // nothing to decide, and viewers may come by the thousand
 		m.publish(r.row) // before the event of a later row, which needs m.mu
 		return
 	}
@@ -112,7 +112,7 @@ func (m *Manager) Target(ctx context.Context, id string) (*store.Session, error)
 func (m *Manager) running(id string) *store.Session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r := m.live[id]; r != nil && r.state == store.Running {
+	if r := m.live[id]; r != nil && r.is(store.Running) {
 		return r.row
 	}
 	return nil

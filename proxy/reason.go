@@ -134,7 +134,7 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string {
-	text := string(r.Reason) + ": " + r.words()
+	text := string(r.Reason) + ": " + r.Words()
 	if r.Cause != nil {
 		text += ": " + r.Cause.Error()
 	}
@@ -143,7 +143,8 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Cause }
 
-func (r *Refusal) words() string {
+// Words are for the person at the viewer: Detail, else the table's.
+func (r *Refusal) Words() string {
 	if r.Detail != "" {
 		return r.Detail
 	}
@@ -163,7 +164,7 @@ func asRefusal(err error) *Refusal {
 // cut at a character's edge to what a control frame holds beside its code.
 func closeText(r *Refusal) string {
 	const most = maxControl - 2
-	text := fmt.Sprintf("%s: %s", r.Reason, strings.ToValidUTF8(r.words(), "?"))
+	text := fmt.Sprintf("%s: %s", r.Reason, strings.ToValidUTF8(r.Words(), "?"))
 	if len(text) <= most {
 		return text
 	}

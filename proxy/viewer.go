@@ -15,9 +15,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// retryAfter is what a refused viewer that may try again is told to wait, in
+// RetryAfter is what a refused viewer that may try again is told to wait, in
 // seconds.
-const retryAfter = 5
+const RetryAfter = 5
 
 // ServeViewer answers GET /ws/vnc: it refuses with a problem+json, or takes the
 // connection over and returns. The server must have KeepHijackedConns set; the
@@ -100,7 +100,7 @@ func refuse(response *fasthttp.Response, id string, r *Refusal) {
 		Detail    string `json:"detail"`
 		Code      Reason `json:"code"`
 		RequestID string `json:"request_id"`
-	}{"about:blank", http.StatusText(info.Status), info.Status, r.words(), r.Reason, id})
+	}{"about:blank", http.StatusText(info.Status), info.Status, r.Words(), r.Reason, id})
 	if err != nil {
 		body = nil // strings and a number always encode
 	}
@@ -110,7 +110,7 @@ func refuse(response *fasthttp.Response, id string, r *Refusal) {
 	response.Header.Set("X-Request-Id", id)
 	switch info.Status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		response.Header.Set("Retry-After", strconv.Itoa(retryAfter))
+		response.Header.Set("Retry-After", strconv.Itoa(RetryAfter))
 	case http.StatusMethodNotAllowed:
 		response.Header.Set("Allow", http.MethodGet)
 	case http.StatusUpgradeRequired:

@@ -68,11 +68,7 @@ func listenError(key, address string, err error) error {
 
 // address is where the edge can be reached from this host: "https://HOST:PORT".
 func (e *edge) address() string {
-	scheme := "https"
-	if e.certificates == nil {
-		scheme = "http"
-	}
-	return scheme + "://" + e.public[0].Addr().String()
+	return e.scheme() + "://" + e.public[0].Addr().String()
 }
 
 // publicURL is the origin under which the client of r sees this installation.
@@ -80,9 +76,12 @@ func (e *edge) publicURL(r *http.Request) string {
 	if a := e.config.Node.Advertise; a != "" {
 		return strings.TrimSuffix(a, "/")
 	}
-	scheme := "https"
+	return e.scheme() + "://" + r.Host
+}
+
+func (e *edge) scheme() string {
 	if e.certificates == nil {
-		scheme = "http"
+		return "http"
 	}
-	return scheme + "://" + r.Host
+	return "https"
 }

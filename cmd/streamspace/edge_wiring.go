@@ -163,10 +163,6 @@ func grantOf(t auth.Ticket) proxy.Grant {
 	}
 }
 
-// roomRetry is how many seconds who meets a full edge, session or user is told
-// to wait; the proxy's Retry-After says the same.
-const roomRetry = 5
-
 // notNow tells of the limits that a viewer with this ticket would meet. Of a
 // drain it does not: the stream is refused, and the page tries elsewhere.
 func (e *edge) notNow(t auth.Ticket) *api.NotNow {
@@ -174,11 +170,7 @@ func (e *edge) notNow(t auth.Ticket) *api.NotNow {
 	if !errors.As(e.viewers.HasRoom(grantOf(t)), &r) || r.Reason == proxy.NodeDraining {
 		return nil
 	}
-	detail := r.Detail
-	if detail == "" {
-		detail = r.Reason.Info().Words
-	}
-	return &api.NotNow{Code: string(r.Reason), Detail: detail, RetryAfter: roomRetry}
+	return &api.NotNow{Code: string(r.Reason), Detail: r.Words(), RetryAfter: proxy.RetryAfter}
 }
 
 // dialSession reaches the VNC server of a session: through its agent, or

@@ -88,12 +88,8 @@ func endpointError(endpoint string, err error) error {
 // refusedWords are for who may name an endpoint, and so may learn which rule
 // would allow it.
 func refusedWords(r *proxy.Refusal) string {
-	switch {
-	case r.Detail != "":
-		return r.Detail
-	case r.Reason == proxy.EndpointDenied && r.Cause != nil:
+	if r.Detail == "" && r.Reason == proxy.EndpointDenied && r.Cause != nil {
 		return r.Cause.Error()
-	default:
-		return r.Reason.Info().Words
 	}
+	return r.Words()
 }

@@ -46,9 +46,12 @@ func answerOf(code store.Code) (status, retryAfter int) {
 	}
 }
 
-// problem is an error's answer (RFC 9457). The type is always "about:blank":
-// the code tells errors of one status apart.
-type problem struct {
+// ProblemType is the content type of a Problem.
+const ProblemType = "application/problem+json"
+
+// Problem is an error's answer (RFC 9457). The type is always "about:blank":
+// the code tells errors of one status apart. Made by NewProblem.
+type Problem struct {
 	Type      string     `json:"type"`
 	Title     string     `json:"title"`
 	Status    int        `json:"status"`
@@ -57,16 +60,18 @@ type problem struct {
 	RequestID string     `json:"request_id"`
 }
 
+// NewProblem is what a client is told with an HTTP status. The caller sends the
+// request's id as X-Request-Id, too.
+func NewProblem(status int, code store.Code, detail, requestID string) Problem {
+	return Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Code: code, RequestID: requestID}
+}
+
 // fail answers with err. The text of an error that is not meant for people
 // goes to the log only.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := store.CodeOf(err)
 	status, retryAfter := answerOf(code)
-	p := problem{
-		Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code,
-		Detail:    "something went wrong in this server; its log says what, under the request id",
-		RequestID: w.Header().Get(requestIDHeader),
-	}
+	p := NewProblem(status, code, "something went wrong in this server; its log says what, under the request id", w.Header().Get(requestIDHeader))
 	var known *store.Error
 	if errors.As(err, &known) {
 		p.Detail = known.Text
@@ -82,7 +87,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("WWW-Authenticate", `Bearer realm="streamspace"`)
 	}
 	h.Set("Cache-Control", "no-store")
-	s.write(w, "application/problem+json", status, p)
+	s.write(w, ProblemType, status, p)
 }
 
 func (s *server) writeJSON(w http.ResponseWriter, status int, v any) error {

@@ -269,9 +269,9 @@ func (a answer) json(into any) {
 	}
 }
 
-func (a answer) problem() problem {
+func (a answer) problem() Problem {
 	a.t.Helper()
-	var p problem
+	var p Problem
 	a.json(&p)
 	return p
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/websocket"
 )
 
 // agentTLS is how an agent checks its edge: by the pin of its join token when
@@ -23,7 +25,7 @@ func agentTLS(pin, caFile string) (*tls.Config, error) {
 	case pin != "":
 		config.InsecureSkipVerify = true // the pin below is checked instead of a chain and a name
 		config.VerifyConnection = func(s tls.ConnectionState) error {
-			if got := publicKeyPin(s.PeerCertificates[0]); subtle.ConstantTimeCompare([]byte(got), []byte(pin)) != 1 {
+			if got := websocket.PinOf(s.PeerCertificates[0]); subtle.ConstantTimeCompare([]byte(got), []byte(pin)) != 1 {
 				return fmt.Errorf("the edge's key is %s, the join token expects %s; the token is of another edge, or this one has a new key: take the line of its join.token, or make a new join token", got, pin)
 			}
 			return nil

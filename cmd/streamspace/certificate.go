@@ -4,11 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -18,6 +16,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/websocket"
 )
 
 // certificates serves the current certificate to every handshake; load swaps
@@ -85,14 +85,8 @@ func (c *certificates) serverTLS() *tls.Config {
 	}
 }
 
-// pin is the SHA-256 of the certificate's public key, as an agent checks it
-// ("sha256:<hex>"). It survives a renewal under the same key.
-func (c *certificates) pin() string { return publicKeyPin(c.current.Load().Leaf) }
-
-func publicKeyPin(cert *x509.Certificate) string {
-	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
+// pin is what an agent checks the certificate by: "sha256:<hex>".
+func (c *certificates) pin() string { return websocket.PinOf(c.current.Load().Leaf) }
 
 // 825 days is the longest life that every current browser and operating system
 // takes from a certificate that a user trusts by hand.

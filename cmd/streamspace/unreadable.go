@@ -8,6 +8,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
+
+	"github.com/streamspace-dev/streamspace-edge/api"
+	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 // answerUnreadable answers a request that the server can't take in, as the API
@@ -25,15 +28,13 @@ func answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 		status, detail = http.StatusRequestTimeout, "the request did not come within "+readTimeout.String()
 	}
 	id := uuid.Must(uuid.NewV7()).String()
-	body, err := json.Marshal(map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail, "code": "invalid", "request_id": id,
-	})
+	body, err := json.Marshal(api.NewProblem(status, store.Invalid, detail, id))
 	if err != nil {
 		body = nil // strings and a number always encode
 	}
 	ctx.Response.Reset()
 	ctx.SetStatusCode(status)
 	ctx.Response.Header.Set("X-Request-Id", id)
-	ctx.SetContentType("application/problem+json")
+	ctx.SetContentType(api.ProblemType)
 	ctx.SetBody(body)
 }

@@ -85,7 +85,7 @@ func TestOpenLeavesTheFirstFrameWhereItIs(t *testing.T) {
 		{ws + "/locked", Trust{}, Credentials{User: "kasm", Password: "wr0ng"}, "HTTP status 401"},
 		{ws + "/nothing", Trust{}, Credentials{}, "HTTP status 404 Not Found; check the address's path"},
 		{wss, Trust{CAFile: ca}, Credentials{}, ""},
-		{wss, Trust{Pin: pinOf(secure.Certificate())}, Credentials{}, ""},
+		{wss, Trust{Pin: PinOf(secure.Certificate())}, Credentials{}, ""},
 		{wss, Trust{}, Credentials{}, "unknown authority"},
 		{wss, Trust{Pin: pinPrefix + strings.Repeat("0", 64)}, Credentials{}, "its key is sha256:"},
 		{wss, Trust{CAFile: ca + "-not"}, Credentials{}, "can't be read"},

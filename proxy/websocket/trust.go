@@ -67,7 +67,7 @@ func (t Trust) secure(ctx context.Context, conn net.Conn, host string) (*tls.Con
 	if t.Pin != "" {
 		config.InsecureSkipVerify = true // the pin is checked instead
 		config.VerifyConnection = func(s tls.ConnectionState) error {
-			if got := pinOf(s.PeerCertificates[0]); subtle.ConstantTimeCompare([]byte(got), []byte(strings.ToLower(t.Pin))) != 1 {
+			if got := PinOf(s.PeerCertificates[0]); subtle.ConstantTimeCompare([]byte(got), []byte(strings.ToLower(t.Pin))) != 1 {
 				return fmt.Errorf("its key is %s and not the pinned one", got)
 			}
 			return nil
@@ -80,7 +80,9 @@ func (t Trust) secure(ctx context.Context, conn net.Conn, host string) (*tls.Con
 	return secure, nil
 }
 
-func pinOf(c *x509.Certificate) string {
+// PinOf is the pin of a certificate's public key: it survives a renewal under the
+// same key.
+func PinOf(c *x509.Certificate) string {
 	hash := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 	return pinPrefix + hex.EncodeToString(hash[:])
 }

@@ -138,21 +138,26 @@ func (s *stage) serverCounts(ctx context.Context) (serverCounts, error) {
 	return *a.Servers, nil
 }
 
-// traffic is bulk, echo and desktop.
-func (s *stage) traffic(ctx context.Context) error {
+// begin brings all viewers in, lets them warm up, and starts the measurement.
+func (s *stage) begin(ctx context.Context) (*clock, error) {
 	if _, err := s.viewers.tell(ctx, order{Do: doBegin, Viewers: s.plan()}); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := s.tellViewers(ctx, doStart); err != nil {
-		return err
+		return nil, err
 	}
 	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	if _, err := s.tellViewers(ctx, doMark); err != nil {
-		return err
+		return nil, err
 	}
-	clock, err := s.startClock()
+	return s.startClock()
+}
+
+// traffic is bulk, echo and desktop.
+func (s *stage) traffic(ctx context.Context) error {
+	clock, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -292,19 +297,7 @@ func (s *stage) storm(ctx context.Context) error {
 // hold keeps very many viewers for the duration, with looks at what the system
 // holds at the start, at the end and in between.
 func (s *stage) hold(ctx context.Context) error {
-	if _, err := s.viewers.tell(ctx, order{Do: doBegin, Viewers: s.plan()}); err != nil {
-		return err
-	}
-	if _, err := s.tellViewers(ctx, doStart); err != nil {
-		return err
-	}
-	if !sleep(ctx, min(s.work.warmUp, s.options.Duration)) {
-		return context.Cause(ctx)
-	}
-	if _, err := s.tellViewers(ctx, doMark); err != nil {
-		return err
-	}
-	clock, err := s.startClock()
+	clock, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/des"
 	"encoding/binary"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -31,6 +33,7 @@ func startXvnc(t *testing.T, arguments ...string) (address string) {
 		"-displayfd", "3", "-localhost", "-rfbport", address[strings.LastIndexByte(address, ':')+1:], "-nolisten", "tcp",
 		"-geometry", "320x200", "-depth", "24",
 	}, arguments...)...)
+	server.Env = environment(t)
 	server.ExtraFiles = []*os.File{displayEnd}
 	var log bytes.Buffer
 	server.Stderr = &log
@@ -45,6 +48,7 @@ func startXvnc(t *testing.T, arguments ...string) (address string) {
 			t.Logf("%s", log.Bytes())
 		}
 	})
+	_ = display.SetReadDeadline(time.Now().Add(patience))
 	if _, err := bufio.NewReader(display).ReadString('\n'); err != nil { // it listens when it tells its display
 		t.Fatal(err)
 	}
@@ -65,6 +69,28 @@ func startLockedXvnc(t *testing.T, password string) (address string) {
 	block.Encrypt(obfuscated[:], obfuscated[:])
 	file := writeText(t, filepath.Join(t.TempDir(), "passwd"), string(obfuscated[:]))
 	return startXvnc(t, "-SecurityTypes", "VncAuth", "-PasswordFile", file)
+}
+
+// tryToWiden visits a desktop that is width pixels wide and asks for more, which
+// only who controls it gets. It returns how wide the desktop is then.
+func (in *installation) tryToWiden(ctx context.Context, id, mode string, width int) int {
+	in.t.Helper()
+	conn, err := in.view(ctx, in.ticket(id, mode))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer conn.Close()
+	have, _, err := rfbHello(conn)
+	if err != nil || have != width {
+		in.t.Fatalf("%s: a desktop %d pixels wide, %v; want %d", mode, have, err, width)
+	}
+	if err := resize(conn, uint16(width+16), 200); err != nil {
+		in.t.Fatal(err)
+	}
+	if mode == "control" {
+		width += 16
+	}
+	return width
 }
 
 // resize asks for another size of the screen, which who only looks may not do,
@@ -105,21 +131,7 @@ func TestBrowsersNeedNoPasswordOfAVNCServer(t *testing.T) {
 			width := 320
 			for range 6 { // more than TigerVNC lets pass of those who do not log in
 				for _, mode := range []string{"control", "view"} {
-					conn, err := in.view(ctx, in.ticket(id, mode))
-					if err != nil {
-						t.Fatal(err)
-					}
-					have, _, err := rfbHello(conn)
-					if err != nil || have != width {
-						t.Fatalf("%s: a desktop %d pixels wide, %v; want %d", mode, have, err, width)
-					}
-					if err := resize(conn, uint16(width+16), 200); err != nil {
-						t.Fatal(err)
-					}
-					if mode == "control" {
-						width += 16
-					}
-					_ = conn.Close()
+					width = in.tryToWiden(ctx, id, mode, width)
 				}
 			}
 

@@ -78,14 +78,7 @@ func TestPageWarnsBeforeTheDesktopEnds(t *testing.T) {
 // connection is, and nothing typed there reaches the desktop.
 func TestWatchingPage(t *testing.T) {
 	in := startDev(t, t.TempDir(), "--runtime", "process")
-	folder := t.TempDir()
-	file := func(name string) string { return filepath.Join(folder, name) }
-	exists := func(name string) func() error {
-		return func() error {
-			_, err := os.Stat(file(name))
-			return err
-		}
-	}
+	file, exists := folderOf(t)
 	id := in.running(nil).ID
 	p := page{t, browser(t)}
 	p.logIn(in)
@@ -203,7 +196,7 @@ func TestPageWaitsForRoom(t *testing.T) {
 // TestPageThatCannotOnlyLook: where the edge can't follow the VNC server's
 // security, it can't keep a viewer to looking; the page says so and offers what can be had.
 func TestPageThatCannotOnlyLook(t *testing.T) {
-	pair := startEdgeAndAgent(t, staticRuntime(tigerVNC(t, "-SecurityTypes", "Plain")), "")
+	pair := startEdgeAndAgent(t, staticRuntime(startXvnc(t, "-SecurityTypes", "Plain")), "")
 	id := pair.running(nil).ID
 	p := page{t, browser(t)}
 	p.logIn(pair.installation)
@@ -212,4 +205,18 @@ func TestPageThatCannotOnlyLook(t *testing.T) {
 	p.says("reason", "a view-only connection can't be guaranteed")
 	p.click("control")
 	p.do("the desktop asks who it is", chromedp.WaitVisible(chromedp.CSS("dialog[open]")))
+}
+
+// folderOf is a folder in which a desktop can leave traces: the path of a file
+// there, and the check that it exists.
+func folderOf(t *testing.T) (file func(name string) string, exists func(name string) func() error) {
+	folder := t.TempDir()
+	file = func(name string) string { return filepath.Join(folder, name) }
+	exists = func(name string) func() error {
+		return func() error {
+			_, err := os.Stat(file(name))
+			return err
+		}
+	}
+	return file, exists
 }

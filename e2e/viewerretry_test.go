@@ -1,16 +1,9 @@
 package e2e
 
 import (
-	"bufio"
-	"crypto/des"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -55,7 +48,7 @@ func TestPageKeepsItsWaits(t *testing.T) {
 // TestPageAsksForThePasswordAgain: a password that the VNC server refuses is
 // said to be wrong where it is asked for, and given only by the person.
 func TestPageAsksForThePasswordAgain(t *testing.T) {
-	pair := startEdgeAndAgent(t, staticRuntime(vncAuthServer(t, "right")), "")
+	pair := startEdgeAndAgent(t, staticRuntime(startLockedXvnc(t, "right")), "")
 	id := pair.running(nil).ID
 	p := page{t, browser(t)}
 	p.logIn(pair.installation)
@@ -75,46 +68,4 @@ func TestPageAsksForThePasswordAgain(t *testing.T) {
 	p.badge("ended")
 	p.says("badge", "Disconnected")
 	p.says("reason", "asked for a password")
-}
-
-// vncAuthServer is a VNC server that wants a password.
-func vncAuthServer(t *testing.T, password string) (address string) {
-	t.Helper()
-	// The file that vncpasswd writes: the password under a key that is no secret.
-	cipher, err := des.NewCipher([]byte{0xe8, 0x4a, 0xd6, 0x60, 0xc4, 0x72, 0x1a, 0xe0})
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := make([]byte, des.BlockSize)
-	copy(block, password)
-	cipher.Encrypt(block, block)
-	return tigerVNC(t, "-SecurityTypes", "VncAuth", "-PasswordFile", writeText(t, filepath.Join(t.TempDir(), "password"), string(block)))
-}
-
-// tigerVNC runs a VNC server of its own beside the agent.
-func tigerVNC(t *testing.T, arguments ...string) (address string) {
-	t.Helper()
-	address = freePort(t)
-	displays, display, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer displays.Close()
-	server := exec.Command("Xtigervnc", append([]string{"-displayfd", "3", "-rfbport", address[strings.LastIndexByte(address, ':')+1:], "-localhost",
-		"-nolisten", "tcp", "-geometry", "320x240"}, arguments...)...)
-	server.Env = environment(t)
-	server.ExtraFiles = []*os.File{display}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	_ = display.Close()
-	_ = displays.SetReadDeadline(time.Now().Add(patience))
-	if _, err := bufio.NewReader(displays).ReadString('\n'); err != nil {
-		t.Fatalf("the VNC server did not start: %v", err)
-	}
-	return address
 }

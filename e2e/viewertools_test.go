@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -14,14 +12,7 @@ import (
 // on-screen keyboard types into the desktop, and full screen gives it the keys.
 func TestViewerToolsOfAPhone(t *testing.T) {
 	in := startDev(t, t.TempDir(), "--runtime", "process")
-	folder := t.TempDir()
-	file := func(name string) string { return filepath.Join(folder, name) }
-	exists := func(name string) func() error {
-		return func() error {
-			_, err := os.Stat(file(name))
-			return err
-		}
-	}
+	file, exists := folderOf(t)
 	id := in.running(nil).ID
 	p := page{t, browser(t)}
 	p.logIn(in)

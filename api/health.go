@@ -21,29 +21,26 @@ const (
 	disabled  = "disabled"
 )
 
-// Status is one word for all of it: draining, unhealthy (can't serve), degraded
-// (serves, a part is down) or healthy.
+// Status is one word for all of it: draining, degraded (a part is down) or
+// healthy.
 func (h Health) Status() string {
 	switch {
 	case h.Draining:
 		return "draining"
-	case h.Database != connected:
-		return "unhealthy"
-	case h.Redis != connected && h.Redis != disabled:
+	case h.Database != connected, h.Redis != connected && h.Redis != disabled:
 		return "degraded"
 	default:
 		return "healthy"
 	}
 }
 
-// HTTPStatus is 200 while the edge serves and should get requests, else 503.
+// HTTPStatus is 200 while the edge should get requests, else 503: without the
+// database it can't serve, without Redis it can.
 func (h Health) HTTPStatus() int {
-	switch h.Status() {
-	case "healthy", "degraded":
-		return http.StatusOK
-	default:
+	if h.Draining || h.Database != connected {
 		return http.StatusServiceUnavailable
 	}
+	return http.StatusOK
 }
 
 // MarshalJSON writes what GET /health answers.

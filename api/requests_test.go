@@ -198,7 +198,7 @@ func TestHealthTellsWhatIsBroken(t *testing.T) {
 	check("draining", 503, "draining", "connected")
 	now.Draining = false
 	_ = w.store.Close() // the real database is gone
-	check("the database is down", 503, "unhealthy", "unavailable")
+	check("the database is down", 503, "degraded", "unavailable")
 	now.Draining = true
 	check("draining with the database down", 503, "draining", "unavailable")
 }

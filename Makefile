@@ -26,6 +26,7 @@ race: build
 
 lint: $(WEB)/.built
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go mod tidy -diff
 	go vet ./...
 	go run $(STATICCHECK) ./...
 	cd $(WEB) && npm run --silent check

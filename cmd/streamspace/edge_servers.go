@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -119,19 +121,29 @@ func (e *edge) serveRedirect() error {
 		NoDefaultServerHeader: true,
 		Logger:                fasthttpLog{e.log.Named("http")},
 		Handler: func(ctx *fasthttp.RequestCtx) {
-			host := string(ctx.Host())
-			if h, _, err := net.SplitHostPort(host); err == nil {
-				host = h
-			}
-			if httpsPort != "443" {
-				host = net.JoinHostPort(host, httpsPort)
-			}
-			ctx.Response.Header.Set("Location", "https://"+host+string(ctx.RequestURI()))
+			ctx.Response.Header.Set("Location", httpsLocation(ctx.URI(), httpsPort))
 			ctx.SetStatusCode(http.StatusPermanentRedirect)
 			ctx.SetConnectionClose()
 		},
 	}
 	return server.Serve(e.redirect)
+}
+
+// httpsLocation is where the same page is under HTTPS. The path and the query
+// stay as they were sent.
+func httpsLocation(asked *fasthttp.URI, httpsPort string) string {
+	host := (&url.URL{Host: string(asked.Host())}).Hostname()
+	switch {
+	case httpsPort != "443":
+		host = net.JoinHostPort(host, httpsPort)
+	case strings.Contains(host, ":"):
+		host = "[" + host + "]"
+	}
+	location := "https://" + host + string(asked.PathOriginal())
+	if query := asked.QueryString(); len(query) > 0 {
+		location += "?" + string(query)
+	}
+	return location
 }
 
 func (e *edge) adminPages() http.Handler {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -204,11 +205,25 @@ func writePEM(file, kind string, der []byte, mode os.FileMode) error {
 	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode)
 }
 
-// writeFile replaces file as a whole: a reader sees the old text or the new.
+// writeFile replaces file as a whole: a reader sees the old text or the new,
+// and so does who reads it after a power cut.
 func writeFile(file string, text []byte, mode os.FileMode) error {
 	temporary := file + ".new"
-	if err := os.WriteFile(temporary, text, mode); err != nil {
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
 		return err
 	}
-	return os.Rename(temporary, file)
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, file); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	_ = folder.Sync() // where a folder can't be synced, there is nothing better to do
+	return folder.Close()
 }

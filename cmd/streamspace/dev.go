@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -145,19 +144,11 @@ func (c *devCommand) agentConfig(data, url, tokenFile string) *agentConfig {
 // devCredentials gives the login key and the join token of the folder, the
 // same at every start.
 func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, tokenFile string, err error) {
-	if text, err := os.ReadFile(filepath.Join(data, devInfoFile)); err == nil {
-		_ = json.Unmarshal(text, &info) // a broken file is made anew
-	}
-	if info.APIKey, err = e.keepKey(ctx, info.APIKey, "dev", store.RoleAdmin); err != nil {
+	if info.APIKey, err = e.keepKey(ctx, filepath.Join(data, adminKeyFile), "dev", store.RoleAdmin); err != nil {
 		return info, "", err
 	}
-	tokenFile = filepath.Join(data, "join.token")
-	old, _ := readToken(tokenFile) // a missing or broken file is made anew
-	token, err := e.keepKey(ctx, old.secret, "dev agent", store.RoleAgent)
-	if err != nil {
-		return info, "", err
-	}
-	if err := writeFile(tokenFile, []byte(token+"@"+e.joinPin()+"\n"), 0o600); err != nil {
+	tokenFile = filepath.Join(data, joinTokenFile)
+	if _, err = e.keepKey(ctx, tokenFile, "dev agent", store.RoleAgent); err != nil {
 		return info, "", err
 	}
 	info.URL = e.address()
@@ -165,58 +156,6 @@ func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, t
 		info.AdminURL = "http://" + e.admin.Addr().String()
 	}
 	return info, tokenFile, nil
-}
-
-// keepKey returns secret when it is still a key of that role, else a new one.
-func (e *edge) keepKey(ctx context.Context, secret, name string, role store.Role) (string, error) {
-	if secret != "" {
-		if caller, err := e.auth.Key(ctx, secret); err == nil && caller.Role == role {
-			return secret, nil
-		}
-	}
-	return e.newKey(ctx, name, role)
-}
-
-func (e *edge) newKey(ctx context.Context, name string, role store.Role) (string, error) {
-	secret, key, err := auth.NewKey(name, "default", "admin", role)
-	if err != nil {
-		return "", err
-	}
-	return secret, e.store.CreateKey(ctx, key)
-}
-
-// writeFirstKeys puts an admin key and a join token beside the database when
-// there is no key yet. Their files are the only place where the secrets stand.
-func (e *edge) writeFirstKeys(ctx context.Context) error {
-	keys, err := e.store.Keys(ctx)
-	if err != nil || len(keys) > 0 {
-		return err
-	}
-	for _, first := range []struct {
-		file, name, suffix string
-		role               store.Role
-	}{
-		{"join.token", "first agents", pinSuffix(e.joinPin()), store.RoleAgent},
-		{"admin.key", "first admin", "", store.RoleAdmin},
-	} {
-		secret, err := e.newKey(ctx, first.name, first.role)
-		if err != nil {
-			return err
-		}
-		file := filepath.Join(e.config.dataDir(), first.file)
-		if err := writeFile(file, []byte(secret+first.suffix+"\n"), 0o600); err != nil {
-			return fmt.Errorf("the first key can't be written: %w", err)
-		}
-		e.log.Info("wrote a first key", zap.String("file", file), zap.String("role", string(first.role)))
-	}
-	return nil
-}
-
-func pinSuffix(pin string) string {
-	if pin == "" {
-		return ""
-	}
-	return "@" + pin
 }
 
 func (c *devCommand) welcome(s *surroundings, info devInfo) {

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
+	"github.com/streamspace-dev/streamspace-edge/store"
+	"github.com/streamspace-dev/streamspace-edge/store/sqldb"
+)
+
+// killed is the store of a process that is killed at its nth new key, before or
+// after that is durable.
+type killed struct {
+	store.Store
+	at    int
+	after bool
+}
+
+var errKilled = errors.New("killed")
+
+func (k *killed) CreateKey(ctx context.Context, key *store.Key) error {
+	if k.at--; k.at != 0 {
+		return k.Store.CreateKey(ctx, key)
+	}
+	if k.after {
+		return errors.Join(k.Store.CreateKey(ctx, key), errKilled)
+	}
+	return errKilled
+}
+
+func TestNoKeyIsLostWhereverTheFirstStartIsKilled(t *testing.T) {
+	for name, start := range map[string]func(ctx context.Context, e *edge) error{
+		"edge": func(ctx context.Context, e *edge) error { return e.writeFirstKeys(ctx) },
+		"dev": func(ctx context.Context, e *edge) error {
+			_, _, err := e.devCredentials(ctx, e.config.dataDir())
+			return err
+		},
+	} {
+		for at := 1; at <= 2; at++ {
+			for _, after := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, key %d, durable %v", name, at, after), func(t *testing.T) { surviveKill(t, start, at, after) })
+			}
+		}
+	}
+}
+
+func surviveKill(t *testing.T, start func(context.Context, *edge) error, at int, after bool) {
+	folder := t.TempDir()
+	config := defaultEdgeConfig()
+	config.Store.SQLite.Path = filepath.Join(folder, "streamspace.db")
+	db, err := sqldb.Open(t.Context(), config.Store.SQLite.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	keys, err := auth.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	e := &edge{config: config, log: zap.NewNop(), auth: keys, store: &killed{db, at, after}, public: []net.Listener{here}, admin: here}
+	if err := start(t.Context(), e); !errors.Is(err, errKilled) {
+		t.Fatalf("the first start: %v", err)
+	}
+	e.store = db
+	for range 2 {
+		if err := start(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, role := range map[string]store.Role{adminKeyFile: store.RoleAdmin, joinTokenFile: store.RoleAgent} {
+		token, err := readToken(filepath.Join(folder, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if caller, err := keys.Key(t.Context(), token.secret); err != nil || caller.Role != role {
+			t.Errorf("%s is no key: %+v, %v", file, caller, err)
+		}
+	}
+	if all, err := db.Keys(t.Context()); err != nil || len(all) != 2 {
+		t.Errorf("%d keys, %v; want 2", len(all), err)
+	}
+}

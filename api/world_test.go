@@ -235,7 +235,7 @@ func (w *world) addAgent() string {
 	w.t.Helper()
 	a, err := w.store.EnrolAgent(context.Background(), &store.Agent{
 		ID: newID(), Name: "host", KeyHash: auth.HashSecret("x"), Capacity: 4, Weight: 1,
-		Runtimes: []store.Runtime{{Name: "desktop"}, {Name: "gpu", Slots: 1}}, LastHeartbeat: time.Now(),
+		Runtimes: []store.Runtime{{Name: "desktop"}, {Name: "gpu", Type: "process", Slots: 1}}, LastHeartbeat: time.Now(),
 	})
 	if err != nil {
 		w.t.Fatal(err)

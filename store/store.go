@@ -74,6 +74,7 @@ const (
 // Runtime is one way in which an agent can start a session.
 type Runtime struct {
 	Name  string `json:"name"`
+	Type  string `json:"type,omitempty"`  // "process", "static" or "demo"; empty: not told
 	Slots int    `json:"slots,omitempty"` // sessions of this runtime at once; 0: only the agent's capacity binds
 
 	Endpoints []string `json:"endpoints,omitempty"` // names of VNC servers that exist already; a session may ask for one

@@ -247,7 +247,7 @@ func (e *edge) hints(ctx context.Context) []api.Hint {
 		}
 		online++
 		for _, r := range a.Runtimes {
-			real = real || r.Name != agent.TypeDemo
+			real = real || r.Type != agent.TypeDemo
 			if r.Missing != "" {
 				missing = append(missing, api.Hint{
 					Code: "runtime_missing",

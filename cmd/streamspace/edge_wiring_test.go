@@ -74,9 +74,10 @@ func TestOpeningASessionToControlItIsUse(t *testing.T) {
 	}
 }
 
-// TestAMissingProgramIsAHint: an operator learns of it before a person who wants
-// a desktop does.
-func TestAMissingProgramIsAHint(t *testing.T) {
+// TestHintsTellWhatStandsInTheWay: an operator learns of it before a person who
+// wants a desktop does. A demo by another name is one, and a real runtime may be
+// called demo.
+func TestHintsTellWhatStandsInTheWay(t *testing.T) {
 	db, err := sqldb.Open(t.Context(), filepath.Join(t.TempDir(), "streamspace.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -85,20 +86,43 @@ func TestAMissingProgramIsAHint(t *testing.T) {
 	coord := store.NewLocal()
 	defer coord.Close()
 	e := &edge{store: db, sessions: session.New(session.Options{Store: db, Coord: coord})}
-	hello := tunnel.Hello{AgentID: uuid.Must(uuid.NewV7()).String(), Name: "host-1", Capacity: 1, Weight: 1,
-		Runtimes: []tunnel.Runtime{{Name: "desktop", Missing: "Xtigervnc is not installed"}, {Name: "vm"}}}
-	a, err := db.EnrolAgent(t.Context(), agentOf(hello, "key"))
-	if err != nil {
-		t.Fatal(err)
+	hello := tunnel.Hello{AgentID: uuid.Must(uuid.NewV7()).String(), Name: "host-1", Capacity: 1, Weight: 1}
+	if hints := e.hints(t.Context()); len(hints) != 1 || hints[0].Code != "no_agent" {
+		t.Errorf("without an agent: %+v", hints)
 	}
-	e.sessions.AgentUp(a, 1, nil)
-	hints := e.hints(t.Context())
-	if len(hints) != 1 || hints[0].Code != "runtime_missing" {
-		t.Fatalf("hints %+v", hints)
-	}
-	for _, words := range []string{"host-1", "desktop", "Xtigervnc is not installed"} {
-		if !strings.Contains(hints[0].Text, words) {
-			t.Errorf("%q does not name %s", hints[0].Text, words)
-		}
+	for name, c := range map[string]struct {
+		runtimes []tunnel.Runtime
+		code     string
+		words    []string
+	}{
+		"a demo":                    {[]tunnel.Runtime{{Name: "try-it", Type: "demo"}}, "demo_only", []string{"TigerVNC"}},
+		"a real one called demo":    {[]tunnel.Runtime{{Name: "demo", Type: "process"}}, "", nil},
+		"a demo beside a real one":  {[]tunnel.Runtime{{Name: "a", Type: "demo"}, {Name: "b", Type: "static"}}, "", nil},
+		"an agent that tells none":  {[]tunnel.Runtime{{Name: "desktop"}}, "", nil},
+		"a program that is missing": {[]tunnel.Runtime{{Name: "desktop", Type: "process", Missing: "Xtigervnc is not installed"}, {Name: "vm"}}, "runtime_missing", []string{"host-1", "desktop", "Xtigervnc is not installed"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hello.Runtimes = c.runtimes
+			a, err := db.EnrolAgent(t.Context(), agentOf(hello, "key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.sessions.AgentUp(a, 1, nil)
+			hints := e.hints(t.Context())
+			if c.code == "" {
+				if len(hints) > 0 {
+					t.Errorf("hints %+v", hints)
+				}
+				return
+			}
+			if len(hints) != 1 || hints[0].Code != c.code {
+				t.Fatalf("hints %+v, not %s", hints, c.code)
+			}
+			for _, words := range c.words {
+				if !strings.Contains(hints[0].Text, words) {
+					t.Errorf("%q does not name %s", hints[0].Text, words)
+				}
+			}
+		})
 	}
 }

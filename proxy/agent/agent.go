@@ -139,7 +139,7 @@ func (a *Agent) Hello() tunnel.Hello {
 	}
 	for _, r := range a.o.Runtimes {
 		hello.Runtimes = append(hello.Runtimes, tunnel.Runtime{
-			Name: r.Name, Slots: r.slots(), Endpoints: r.endpointNames(), Missing: r.missing()})
+			Name: r.Name, Type: r.Type, Slots: r.slots(), Endpoints: r.endpointNames(), Missing: r.missing()})
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

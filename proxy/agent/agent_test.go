@@ -75,7 +75,7 @@ func TestHelloSaysWhatTheAgentIs(t *testing.T) {
 	a := runAgent(t, o, told)
 	id := a.running("demo")
 	hello := a.Hello()
-	if got := fmt.Sprint(hello.Runtimes); got != "[{demo 0 [] } {vm 2 [a b] } {few 3 [] }]" {
+	if got := fmt.Sprint(hello.Runtimes); got != "[{demo demo 0 [] } {vm static 2 [a b] } {few demo 3 [] }]" {
 		t.Errorf("runtimes %s", got)
 	}
 	if hello.AgentID != a.identity.ID || hello.Name != "host-1" || hello.Capacity != 20 || hello.Labels["gpu"] != "yes" {

@@ -75,6 +75,7 @@ type Hello struct {
 // Runtime is one way in which the agent starts sessions.
 type Runtime struct {
 	Name  string `json:"name"`
+	Type  string `json:"type,omitempty"`  // of proxy/agent's types; empty: not told
 	Slots int    `json:"slots,omitempty"` // sessions at once; 0: only Capacity binds
 
 	Endpoints []string `json:"endpoints,omitempty"` // names of VNC servers that exist already, for which a start may ask

@@ -56,7 +56,7 @@ func agent() *store.Agent {
 	return &store.Agent{
 		ID: newID(), Name: "host-7", KeyHash: randomHash(), Capacity: 20, Weight: 2,
 		Labels:   map[string]string{"gpu": "yes"},
-		Runtimes: []store.Runtime{{Name: "process", Slots: 15}, {Name: "demo"}},
+		Runtimes: []store.Runtime{{Name: "process", Type: "process", Slots: 15}, {Name: "demo"}},
 		Version:  "1.2.3", Draining: true, CreatedAt: created, LastHeartbeat: created.Add(time.Second),
 	}
 }

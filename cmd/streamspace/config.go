@@ -192,16 +192,10 @@ func (c *edgeConfig) validate(f *faults) {
 	if c.VNC.MaxStreams < 1 {
 		f.add("vnc.max_streams", "%d is too small; at least 1", c.VNC.MaxStreams)
 	}
-	for path, n := range map[string]int{"vnc.max_streams_per_session": c.VNC.MaxStreamsPerSession, "vnc.max_streams_per_user": c.VNC.MaxStreamsPerUser} {
-		if n < 0 {
-			f.add(path, "%d is too small; at least 1, or 0 for no bound", n)
-		}
-	}
-	for path, rate := range map[string]byteRate{"vnc.bandwidth.per_stream": c.VNC.Bandwidth.PerStream, "vnc.bandwidth.per_node": c.VNC.Bandwidth.PerNode} {
-		if rate != 0 && rate < slowest {
-			f.add(path, "%d bytes a second is too slow; at least 10KB, or 0 for no limit", rate)
-		}
-	}
+	checkBound(f, "vnc.max_streams_per_session", c.VNC.MaxStreamsPerSession)
+	checkBound(f, "vnc.max_streams_per_user", c.VNC.MaxStreamsPerUser)
+	checkRate(f, "vnc.bandwidth.per_stream", c.VNC.Bandwidth.PerStream)
+	checkRate(f, "vnc.bandwidth.per_node", c.VNC.Bandwidth.PerNode)
 	checkDuration(f, "vnc.ticket_ttl", c.VNC.TicketTTL, 10*time.Second, 24*time.Hour)
 	checkDuration(f, "vnc.idle_timeout", c.VNC.IdleTimeout, 0, 0)
 	checkDuration(f, "vnc.max_duration", c.VNC.MaxDuration, 0, 0)
@@ -229,16 +223,9 @@ func (c *edgeConfig) validate(f *faults) {
 }
 
 func (c *edgeConfig) validateListen(f *faults) {
-	for path, address := range map[string]string{"listen.https": c.Listen.HTTPS, "listen.http": c.Listen.HTTP, "listen.admin": c.Listen.Admin} {
-		if address == "" {
-			continue
-		}
-		if _, port, err := net.SplitHostPort(address); err != nil {
-			f.add(path, "%q is not an address; write \"HOST:PORT\" or \":PORT\"", address)
-		} else if _, err := net.LookupPort("tcp", port); err != nil {
-			f.add(path, "%q has no valid port; 0 to 65535", address)
-		}
-	}
+	checkListen(f, "listen.https", c.Listen.HTTPS)
+	checkListen(f, "listen.http", c.Listen.HTTP)
+	checkListen(f, "listen.admin", c.Listen.Admin)
 	if !c.TLS.Off && c.Listen.HTTPS == "" {
 		f.add("listen.https", "must be an address; or set tls.off to serve without TLS")
 	}
@@ -268,6 +255,30 @@ func (c *edgeConfig) validateTLS(f *faults) {
 		if _, err := loadKeyPair(c.TLS.CertFile, c.TLS.KeyFile); err != nil {
 			f.add(err.key, "%s", err.text)
 		}
+	}
+}
+
+// checkListen takes an empty address too: it is not opened.
+func checkListen(f *faults, path, address string) {
+	if address == "" {
+		return
+	}
+	if _, port, err := net.SplitHostPort(address); err != nil {
+		f.add(path, "%q is not an address; write \"HOST:PORT\" or \":PORT\"", address)
+	} else if _, err := net.LookupPort("tcp", port); err != nil {
+		f.add(path, "%q has no valid port; 0 to 65535", address)
+	}
+}
+
+func checkBound(f *faults, path string, n int) {
+	if n < 0 {
+		f.add(path, "%d is too small; at least 1, or 0 for no bound", n)
+	}
+}
+
+func checkRate(f *faults, path string, rate byteRate) {
+	if rate != 0 && rate < slowest {
+		f.add(path, "%d bytes a second is too slow; at least 10KB, or 0 for no limit", rate)
 	}
 }
 

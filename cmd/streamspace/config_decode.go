@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func parseConfig(file string, text []byte, config validator, overrides ...func()
 	if len(found.list) == 0 {
 		return nil
 	}
-	sort.SliceStable(found.list, func(i, j int) bool { return found.list[i].Line < found.list[j].Line })
+	slices.SortStableFunc(found.list, func(a, b fault) int { return cmp.Or(a.Line-b.Line, a.Column-b.Column) })
 	return &configError{File: file, Faults: found.list}
 }
 

@@ -118,6 +118,34 @@ func TestOneFaultForWhatIsNotServedYet(t *testing.T) {
 	}
 }
 
+// TestFaultsComeInOneOrder: by their place; those without one as docs/config.md
+// has their keys.
+func TestFaultsComeInOneOrder(t *testing.T) {
+	const text = "listen: {admin: a, http: b, https: c}\nvnc: {max_streams_per_user: -2, max_streams_per_session: -1}\n"
+	inFile := []string{" tls:", ":1:17: listen.admin:", ":1:26: listen.http:", ":1:36: listen.https:", ":2:29: vnc.max_streams_per_user:", ":2:58: vnc.max_streams_per_session:"}
+	byFlag := []string{"--listen:", "--http:", "--admin:"}
+	inOrder := func(err error, want []string) {
+		t.Helper()
+		lines := strings.Split(err.Error(), "\n")
+		if len(lines) != len(want) {
+			t.Fatalf("%v", err)
+		}
+		for i, line := range lines {
+			if !strings.Contains(line, want[i]) {
+				t.Fatalf("line %d of\n%v\nis not %q", i, err, want[i])
+			}
+		}
+	}
+	for range 20 {
+		inOrder(parseConfig("edge.yml", []byte(text), defaultEdgeConfig()), inFile)
+		config := defaultEdgeConfig()
+		config.Listen = listenConfig{HTTPS: "a", HTTP: "b", Admin: "c"}
+		config.TLS.SelfSigned = true
+		config.flags = map[string]string{"listen.https": "--listen", "listen.http": "--http", "listen.admin": "--admin"}
+		inOrder(config.checkFlags(), byFlag)
+	}
+}
+
 func TestOriginsThatCouldNeverMatchAreFaults(t *testing.T) {
 	for _, origin := range []string{"https://a.example.org/", "https://a*b.example.org", "https://u:p@x.example.org", "https://x?y", "x.example.org"} {
 		if err := parseConfig("edge.yml", []byte(smallestEdge+"vnc: {allowed_origins: [\""+origin+"\"]}"), defaultEdgeConfig()); err == nil {

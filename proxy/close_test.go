@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -194,6 +195,31 @@ func TestViewerThatLeavesDuringTheDialEndsIt(t *testing.T) {
 	v.leave(nil)
 	v.closed()
 	e.wantEnd(ViewerLeft, phaseDial)
+}
+
+// TestServerHearsTheLastWordsBehindWhatItStillSends: more of that may be on its
+// way than one socket buffer holds, and none of it has a reader any more.
+func TestServerHearsTheLastWordsBehindWhatItStillSends(t *testing.T) {
+	words := pattern(512 << 10) // more than the server's own buffer holds, less than the edge's
+	transports(t, func(t *testing.T, options ...edgeOption) {
+		heard := make(chan []byte, 1)
+		server := startVNC(t, func(conn net.Conn) {
+			_ = conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+			var all bytes.Buffer
+			_, _ = io.CopyN(&all, conn, 1)
+			_, _ = conn.Write(make([]byte, 40<<20))
+			_, _ = io.Copy(&all, conn)
+			heard <- all.Bytes()
+		})
+		e := startEdge(t, Options{}, server.addr, options...)
+		v := e.viewRaw()
+		v.exchangeGreetings()
+		v.write(clientFrame(true, opBinary, words))
+		v.leave([]byte{0x03, 0xE8})
+		if got := <-heard; !bytes.Equal(got, words) {
+			t.Errorf("the server heard %s of %s", shown(got), shown(words))
+		}
+	})
 }
 
 func TestEndClosesAllViewersOfOneSession(t *testing.T) {

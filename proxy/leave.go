@@ -12,9 +12,11 @@ type ending struct {
 }
 
 // maxLastWords bounds what a stream that has ended still reads of each side, in
-// bytes: more than socket buffers hold (Linux: 6 MiB by default), so that a
-// peer which never stops is cut off instead of keeping the edge busy.
-const maxLastWords = 8 << 20
+// bytes, so that a peer which never stops is cut off instead of keeping the edge
+// busy. It is more than the peer's and the edge's socket buffers hold together
+// (Linux: 4 and 6 MiB by default, 4 and 32 on larger hosts): a peer that is cut
+// off while it still sends loses what it has not read yet.
+const maxLastWords = 64 << 20
 
 // end ends the stream for the first reason that comes; later ones change
 // nothing. What waits for either side still gets times.close to reach it, then

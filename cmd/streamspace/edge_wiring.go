@@ -296,7 +296,7 @@ func storeError(err error) error {
 		code = store.Unavailable
 	case tunnel.CodeNoRoom:
 		code = store.NoAgent
-	case tunnel.CodeNoRuntime, tunnel.CodeRuntimeMissing:
+	case tunnel.CodeNoRuntime, tunnel.CodeRuntimeMissing, tunnel.CodeVNCPassword: // TigerVNC locks out who tries on
 		code = store.Conflict
 	case tunnel.CodeBadRequest:
 		code = store.Invalid

@@ -119,13 +119,33 @@ func TestAgentKeepsThePasswordOfAnEndpoint(t *testing.T) {
 	a.stop(id)
 	a.becomes(id, tunnel.SessionEnded)
 	start := tunnel.Command{Action: tunnel.ActionStart, Session: newID(t), Runtime: "vm"}
-	wantCode(t, a.command(start), tunnel.CodeVNCRefused, "one", "can't be used: it refused the password")
+	wantCode(t, a.command(start), tunnel.CodeVNCPassword, "one", "can't be used: it refused the password")
 
 	writePassword(t, file, secret)
 	if err := a.command(start); err != nil { // read at each use
 		t.Fatal(err)
 	}
 	a.becomes(start.Session, tunnel.SessionRunning)
+}
+
+// TestARefusedPasswordIsHopelessOnlyWhenNothingElseIsLeft: a start is worth
+// another try while some endpoint may become free or come back.
+func TestARefusedPasswordIsHopelessOnlyWhenNothingElseIsLeft(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	writePassword(t, file, "wr0ng-0ne")
+	locked := Endpoint{Name: "locked", Address: lockedServer(t, "tr0ub4dor"), PasswordFile: file}
+	free := Endpoint{Name: "free", Address: vncServer(t, "tcp", "127.0.0.1:0")}
+	gone := Endpoint{Name: "gone", Address: "127.0.0.1:1"}
+	a := startAgent(t, t.TempDir(),
+		RuntimeConfig{Name: "taken", Type: TypeStatic, Endpoints: []Endpoint{locked, free}},
+		RuntimeConfig{Name: "away", Type: TypeStatic, Endpoints: []Endpoint{gone, locked}})
+	a.running("taken")
+	start := func(runtime, endpoint string) error {
+		return a.command(tunnel.Command{Action: tunnel.ActionStart, Session: newID(t), Runtime: runtime, Endpoint: endpoint})
+	}
+	wantCode(t, start("taken", ""), tunnel.CodeVNCRefused, "refused the password")
+	wantCode(t, start("away", ""), tunnel.CodeVNCRefused, "locked")
+	wantCode(t, start("taken", "locked"), tunnel.CodeVNCPassword, "refused the password")
 }
 
 func TestPasswordFilesThatHoldNone(t *testing.T) {

@@ -21,9 +21,14 @@ type staticDesktop struct{ place }
 // name that was asked for.
 func claimEndpoint(ctx context.Context, p place) error {
 	var refused *tunnel.Error
+	hopeless := true // only another password would help
 	asked := p.record.Endpoint
 	for _, e := range p.config.Endpoints {
-		if asked != "" && e.Name != asked || !p.claims.take(endpointClaim(e.Address), p.session) {
+		if asked != "" && e.Name != asked {
+			continue
+		}
+		if !p.claims.take(endpointClaim(e.Address), p.session) {
+			hopeless = false
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, probeLimit)
@@ -35,9 +40,13 @@ func claimEndpoint(ctx context.Context, p place) error {
 		}
 		p.claims.release(p.session)
 		words := strings.Replace(err.Error(), "the VNC server ", "it ", 1)
+		hopeless = hopeless && dialCode(err) == tunnel.CodeVNCPassword
 		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s (%s) can't be used: %s", e.Name, e.Address, words)
 	}
 	if refused != nil {
+		if hopeless {
+			refused.Code = tunnel.CodeVNCPassword
+		}
 		return refused
 	}
 	if asked != "" {

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"net/http"
+	"slices"
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -44,11 +46,30 @@ func (s *server) me(w http.ResponseWriter, r *http.Request, c auth.Caller) error
 		hints = append(hints, s.o.Hints(r.Context())...)
 	}
 	return s.writeJSON(w, http.StatusOK, struct {
-		Name    string     `json:"name"`
-		Org     string     `json:"org"`
-		Owner   string     `json:"owner"`
-		Role    store.Role `json:"role"`
-		Version string     `json:"version"`
-		Hints   []Hint     `json:"hints"`
-	}{c.Name, c.Org, c.Owner, c.Role, s.o.Version, hints})
+		Name     string     `json:"name"`
+		Org      string     `json:"org"`
+		Owner    string     `json:"owner"`
+		Role     store.Role `json:"role"`
+		Version  string     `json:"version"`
+		Runtimes []string   `json:"runtimes"`
+		Hints    []Hint     `json:"hints"`
+	}{c.Name, c.Org, c.Owner, c.Role, s.o.Version, s.runtimes(r.Context()), hints})
+}
+
+// runtimes names those that a new session may ask for now; none while the
+// database can't tell, which is told elsewhere.
+func (s *server) runtimes(ctx context.Context) []string {
+	names := []string{}
+	agents, _ := s.o.Store.Agents(ctx)
+	for _, a := range agents {
+		if s.o.AgentStatus(a) != store.AgentOnline {
+			continue
+		}
+		for _, r := range a.Runtimes {
+			if r.Missing == "" && !slices.Contains(names, r.Name) {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	return names
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,14 +170,16 @@ func TestMeTellsWhoAndWhatToDo(t *testing.T) {
 	var me struct {
 		Name, Org, Owner, Version string
 		Role                      store.Role
+		Runtimes                  []string
 		Hints                     []Hint
 	}
+	w.addAgent()
 	w.want(200, w.call(admin, "GET", "/api/v1/me", "")).json(&me)
 	if me.Name != admin || me.Role != store.RoleAdmin || me.Version != "test" || len(me.Hints) != 1 || me.Hints[0].Command == "" {
 		t.Errorf("an admin is told %+v", me)
 	}
 	w.want(200, w.call(alice, "GET", "/api/v1/me", "")).json(&me)
-	if me.Org != "a" || me.Owner != "alice" || me.Role != store.RoleUser || len(me.Hints) != 0 {
+	if me.Org != "a" || me.Owner != "alice" || me.Role != store.RoleUser || len(me.Hints) != 0 || !slices.Equal(me.Runtimes, []string{"desktop", "gpu"}) {
 		t.Errorf("a user is told %+v", me)
 	}
 }

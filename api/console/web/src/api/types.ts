@@ -96,7 +96,9 @@ export interface Agent {
   name: string;
   status: "online" | "draining" | "offline";
   active_sessions: number;
+  /** How many desktops its host can bear; room of them are given out. */
   capacity: number;
+  room: number;
   runtimes: { name: string; slots?: number }[];
   version: string;
   last_heartbeat: string | null;
@@ -115,6 +117,8 @@ export interface Me {
   owner: string;
   role: "admin" | "user";
   version: string;
+  /** Names of those that a new desktop may have now. */
+  runtimes: string[];
   hints: Hint[];
 }
 

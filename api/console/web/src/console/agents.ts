@@ -46,17 +46,8 @@ export class Agents {
     return this.known.find((agent) => agent.id === id)?.name ?? id.slice(-8);
   }
 
-  /** The names of all runtimes that can be had now. */
-  get runtimes(): string[] {
-    return [...new Set(this.online.flatMap(({ runtimes }) => runtimes.map(({ name }) => name)))];
-  }
-
   onChange(listener: () => void): void {
     this.listeners.push(listener);
-  }
-
-  private get online(): Agent[] {
-    return this.known.filter(({ status }) => status !== "offline");
   }
 
   private show(agents: Agent[]): void {
@@ -111,8 +102,10 @@ function agentRow(first: Agent, change: (change: Promise<Agent>) => Promise<void
     name.title = agent.version && `Version ${agent.version}`;
     state.dataset["state"] = agent.status;
     fill(state, h("span", { class: "dot" }), agent.status);
-    setText(fullness, `${agent.active_sessions} of ${agent.capacity}`);
-    const share = agent.capacity > 0 ? Math.min(1, agent.active_sessions / agent.capacity) : 0;
+    setText(fullness, `${agent.active_sessions} of ${agent.room}`);
+    const reserve = agent.capacity - agent.room;
+    fullness.title = reserve > 0 ? `Of its capacity of ${agent.capacity} the edge keeps ${reserve} free (agents.headroom)` : "";
+    const share = agent.room > 0 ? Math.min(1, agent.active_sessions / agent.room) : 0;
     (meter.firstElementChild as HTMLElement).style.width = `${share * 100}%`;
     setText(runtimes, agent.runtimes.map(({ name, slots }) => (slots ? `${name} (${slots})` : name)).join(", ") || "none");
     setText(heard, age(agent.last_heartbeat));

@@ -44,7 +44,7 @@ export class Desktops {
       isDismissed: (id: string) => this.dismissed.has(id),
     };
     this.rows = new Rows((session) => desktopRow(session, context, agents, actions));
-    const wish = new NewDesktop(context, agents, () => this.known);
+    const wish = new NewDesktop(context);
     const columns = ["Desktop", "State", ...(agents ? ["Host"] : []), "Runtime", "Viewers", "Age", ""];
     this.table = h(
       "table",

@@ -1,8 +1,8 @@
-import type { Session, SessionWish } from "../api/types.ts";
+import { api } from "../api/client.ts";
+import type { SessionWish } from "../api/types.ts";
 import type { Context } from "../app.ts";
 import { fill, h } from "../ui/dom.ts";
 import { icon } from "../ui/icons.ts";
-import type { Agents } from "./agents.ts";
 
 const sizes = ["1280 × 800", "1600 × 900", "1920 × 1080", "2560 × 1440"];
 
@@ -22,11 +22,7 @@ export class NewDesktop {
   readonly buttons: HTMLElement;
   readonly options: HTMLFormElement;
 
-  constructor(
-    private readonly context: Context,
-    private readonly agents: Agents | undefined,
-    private readonly desktops: () => Session[],
-  ) {
+  constructor(private readonly context: Context) {
     this.create = h(
       "button",
       { type: "button", class: "button primary", title: "New desktop (N)", "data-testid": "new-desktop", onclick: () => void this.submit({}) },
@@ -59,7 +55,7 @@ export class NewDesktop {
       toggle.setAttribute("aria-expanded", String(!this.options.hidden));
       if (!this.options.hidden) this.name.focus();
     });
-    this.runtime.addEventListener("focus", () => fill(this.runtimes, ...this.offered().map((name) => h("option", { value: name }))));
+    this.runtime.addEventListener("focus", () => void this.offer());
     this.buttons = h("div", { class: "split" }, this.create, toggle);
   }
 
@@ -78,10 +74,14 @@ export class NewDesktop {
     this.create.disabled = false;
   }
 
-  /** The runtimes that can be had; to people who may not see the agents, those of their desktops. */
-  private offered(): string[] {
-    const known = this.agents?.runtimes ?? this.desktops().map(({ runtime }) => runtime);
-    return [...new Set(known)].filter(Boolean);
+  /** Lists the runtimes that can be had now; an edge that can't tell leaves the list as it was. */
+  private async offer(): Promise<void> {
+    try {
+      const { runtimes } = await api.me();
+      fill(this.runtimes, ...runtimes.map((name) => h("option", { value: name })));
+    } catch {
+      // any name may be typed
+    }
   }
 
   private wish(): SessionWish {

@@ -107,7 +107,7 @@ func (w *world) start(change ...func(*Options)) {
 	w.url = "http://" + listener.Addr().String()
 	server := &fasthttp.Server{
 		Handler:     fasthttpadaptor.NewFastHTTPHandler(New(w.options)),
-		ReadTimeout: hang, WriteTimeout: hang, KeepHijackedConns: true, NoDefaultServerHeader: true,
+		ReadTimeout: hang, WriteTimeout: hang, NoDefaultServerHeader: true,
 		MaxRequestBodySize: maxBody + 1, Logger: quiet{},
 		MaxIdleWorkerDuration: 10 * time.Millisecond, // the goroutine that waits for it outlives the server
 	}

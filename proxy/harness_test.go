@@ -102,7 +102,8 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 	if e.tls != nil {
 		listener = tls.NewListener(reactor.Listen(listener), &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, DynamicRecordSizingDisabled: true})
 	}
-	server := &fasthttp.Server{Handler: e.ServeViewer, KeepHijackedConns: true, ReadTimeout: e.patience, MaxIdleWorkerDuration: 50 * time.Millisecond, Logger: zap.NewStdLog(zap.NewNop())}
+	listener = reactor.Lend(listener)
+	server := &fasthttp.Server{Handler: e.ServeViewer, ReadTimeout: e.patience, MaxIdleWorkerDuration: 50 * time.Millisecond, Logger: zap.NewStdLog(zap.NewNop())}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {

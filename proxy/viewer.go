@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // RetryAfter is what a refused viewer that may try again is told to wait, in
@@ -20,8 +22,8 @@ import (
 const RetryAfter = 5
 
 // ServeViewer answers GET /ws/vnc: it refuses with a problem+json, or takes the
-// connection over and returns. The server must have KeepHijackedConns set; the
-// connection is the stream's from then on.
+// connection over and returns. The server's listener must be one of
+// reactor.Lend; the connection is the stream's from then on.
 func (p *Proxy) ServeViewer(ctx *fasthttp.RequestCtx) {
 	v := visit{id: uuid.Must(uuid.NewV7()).String(), remote: ctx.RemoteAddr().String(), asked: time.Now()}
 	h, refusal := p.authorize(ctx, &v)
@@ -35,7 +37,11 @@ func (p *Proxy) ServeViewer(ctx *fasthttp.RequestCtx) {
 	// set aside before would be lost. So the response is ours to write, too.
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(hijacked net.Conn) {
-		viewer, ahead := takeOver(hijacked)
+		viewer, ahead, err := reactor.TakeOver(hijacked)
+		if err != nil {
+			p.record("viewer refused", &Refusal{Reason: Internal, Cause: err}, phaseAuthorize, &v)
+			return // the server closes it
+		}
 		if refusal := p.admit(v, viewer, h.response(), ahead); refusal != nil {
 			p.record("viewer refused", refusal, phaseAuthorize, &v)
 			refuseLate(viewer, v.id, refusal, p.times.close)
@@ -66,28 +72,6 @@ func (p *Proxy) authorize(ctx *fasthttp.RequestCtx, v *visit) (handshake, *Refus
 	}
 	v.grant = grant
 	return h, nil
-}
-
-// takeOver unwraps a hijacked connection and returns the bytes that were read
-// ahead: a client may send its first frame together with the handshake.
-func takeOver(hijacked net.Conn) (conn net.Conn, ahead []byte) {
-	unwrap, ok := hijacked.(interface{ UnsafeConn() net.Conn })
-	if !ok {
-		return hijacked, nil
-	}
-	conn = unwrap.UnsafeConn()
-	// With a deadline in the past only what is in memory can still be read.
-	_ = conn.SetReadDeadline(time.Unix(1, 0))
-	var b [512]byte // most say nothing before they hear something
-	for {
-		n, err := hijacked.Read(b[:])
-		ahead = append(ahead, b[:n]...)
-		if err != nil {
-			// Any error but the deadline comes again at the next read.
-			_ = conn.SetReadDeadline(time.Time{})
-			return conn, ahead
-		}
-	}
 }
 
 // refuse fills in the response to a viewer that is not let in.

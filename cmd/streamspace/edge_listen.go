@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 func (e *edge) listen(context.Context) error {
@@ -49,7 +51,7 @@ func (e *edge) listenPublic(open func(key, address string) (net.Listener, error)
 	if e.certificates != nil {
 		l = newTLSListener(l, e.certificates.serverTLS())
 	}
-	e.public = append(e.public, l)
+	e.public = append(e.public, reactor.Lend(l))
 	return nil
 }
 

@@ -71,7 +71,6 @@ func (e *edge) openServers(context.Context) error {
 		IdleTimeout:           idleTimeout,
 		ReadBufferSize:        maxHeader,
 		MaxRequestBodySize:    maxBody,
-		KeepHijackedConns:     true, // viewers and tunnels own their connections
 		NoDefaultServerHeader: true,
 		ErrorHandler:          answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential

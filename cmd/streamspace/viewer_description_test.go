@@ -18,6 +18,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -47,9 +48,9 @@ func TestViewerRefusalsAreAsDescribed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &fasthttp.Server{Handler: p.ServeViewer, KeepHijackedConns: true}
+	server := &fasthttp.Server{Handler: p.ServeViewer}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(reactor.Lend(listener)) }()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()

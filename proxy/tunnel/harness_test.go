@@ -18,6 +18,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // hang is how long a test waits for what must happen; it is never waited out
@@ -95,7 +97,7 @@ func newHub(t testing.TB, options ...edgeOption) *testEdge {
 		option(&o)
 	}
 	e.hub = NewHub(o)
-	e.server = &fasthttp.Server{Handler: newHandler(e.hub), KeepHijackedConns: true, NoDefaultServerHeader: true, ReadTimeout: hang, Logger: quiet{}}
+	e.server = &fasthttp.Server{Handler: newHandler(e.hub), NoDefaultServerHeader: true, ReadTimeout: hang, Logger: quiet{}}
 	return e
 }
 
@@ -126,7 +128,7 @@ func startEdge(t testing.TB, secure *tls.Config, options ...edgeOption) *testEdg
 		listener = tls.NewListener(listener, secure)
 	}
 	served := make(chan error, 1)
-	go func() { served <- e.server.Serve(listener) }()
+	go func() { served <- e.server.Serve(reactor.Lend(listener)) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()

@@ -46,8 +46,8 @@ type Down struct {
 }
 
 // Hub is the edge's end of all its agents' tunnels. The edge mounts ServeHTTP
-// and ServeStream at ConnectPath of a fasthttp.Server that has
-// KeepHijackedConns set. Safe for concurrent use.
+// and ServeStream at ConnectPath of a fasthttp.Server whose listener is one of
+// reactor.Lend. Safe for concurrent use.
 type Hub struct {
 	o          HubOptions
 	ctx        context.Context // ends when Close gives up waiting

@@ -30,7 +30,7 @@ const (
 var errDeadSpare = errors.New("the stream connection is dead")
 
 // ServeStream takes over an agent's stream connection as a spare of its
-// tunnel. It returns at once; the server must have KeepHijackedConns set.
+// tunnel. It returns at once; the server's listener must be one of reactor.Lend.
 func (h *Hub) ServeStream(ctx *fasthttp.RequestCtx) {
 	header := &ctx.Request.Header
 	if !ctx.IsGet() || !header.ConnectionUpgrade() || string(header.Peek(fasthttp.HeaderUpgrade)) != StreamProtocol {
@@ -48,34 +48,19 @@ func (h *Hub) ServeStream(ctx *fasthttp.RequestCtx) {
 	ctx.Response.Header.Set(fasthttp.HeaderConnection, "Upgrade")
 	ctx.Response.Header.Set(fasthttp.HeaderUpgrade, StreamProtocol)
 	ctx.Hijack(func(hijacked net.Conn) {
-		conn, err := bareConn(hijacked)
-		if err != nil {
+		conn, ahead, err := reactor.TakeOver(hijacked)
+		switch {
+		case err != nil: // the server closes it
 			t.log.Warn("stream connection refused", zap.Error(err))
-			_ = hijacked.Close()
+			return
+		case len(ahead) > 0:
+			t.log.Warn("stream connection refused: the agent spoke before it was asked")
+			_ = conn.Close()
 			return
 		}
 		reactor.KeepAlive(conn)
 		t.putSpare(conn)
 	})
-}
-
-// bareConn unwraps a hijacked connection after making sure that the server has
-// read nothing ahead from it: an agent speaks only when asked.
-func bareConn(hijacked net.Conn) (net.Conn, error) {
-	unwrapper, ok := hijacked.(interface{ UnsafeConn() net.Conn })
-	if !ok {
-		return nil, fmt.Errorf("the server hands over a %T, which can't be unwrapped", hijacked)
-	}
-	// With a deadline in the past, only bytes that the server has buffered can
-	// be read; the connection itself is not touched.
-	if err := hijacked.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		return nil, err
-	}
-	var one [1]byte
-	if n, _ := hijacked.Read(one[:]); n > 0 {
-		return nil, Errorf(CodeBadRequest, "the agent spoke on a stream connection before it was asked")
-	}
-	return unwrapper.UnsafeConn(), hijacked.SetReadDeadline(time.Time{})
 }
 
 // Open asks the agent for a stream to o.Session. The connection it returns is

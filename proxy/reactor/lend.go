@@ -1,0 +1,83 @@
+package reactor
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Lend lets TakeOver have what l accepts, of TLS too, from a fasthttp server.
+// Without it a server must have KeepHijackedConns set, and then loses a buffer
+// of the size of its ReadBufferSize with every connection.
+func Lend(l net.Listener) net.Listener { return lender{l} }
+
+type lender struct{ net.Listener }
+
+func (l lender) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		return &lentTLS{lent{Conn: conn}, secure}, nil
+	}
+	return &lent{Conn: conn}, nil
+}
+
+// lent is a connection that the server closes unless somebody has taken it.
+type lent struct {
+	net.Conn
+	taken bool // by the handler that the server calls before it closes
+}
+
+func (c *lent) take() net.Conn {
+	c.taken = true
+	return c.Conn
+}
+
+func (c *lent) Close() error {
+	if c.taken {
+		return nil
+	}
+	return c.Conn.Close()
+}
+
+// lentTLS has what tells fasthttp that a connection is one of TLS.
+type lentTLS struct {
+	lent
+	secure *tls.Conn
+}
+
+func (c *lentTLS) Handshake() error                     { return c.secure.Handshake() }
+func (c *lentTLS) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }
+
+// TakeOver takes a hijacked connection from the fasthttp server of a listener
+// of Lend. conn is as the listener below accepted it, a *net.TCPConn or a
+// *tls.Conn, and the caller's to close. ahead is what the server had read of it
+// already; an error of the connection comes again at the next read.
+//
+// It has to be called by the hijack handler. Without an error, hijacked may not
+// be used any more.
+func TakeOver(hijacked net.Conn) (conn net.Conn, ahead []byte, err error) {
+	unwrap, ok := hijacked.(interface{ UnsafeConn() net.Conn })
+	if !ok {
+		return nil, nil, fmt.Errorf("a %T is no hijacked connection", hijacked)
+	}
+	lent, ok := unwrap.UnsafeConn().(interface{ take() net.Conn })
+	if !ok {
+		return nil, nil, fmt.Errorf("the listener of a %T is none of Lend", unwrap.UnsafeConn())
+	}
+	conn = lent.take()
+	// With a deadline in the past only what is in memory can still be read.
+	_ = conn.SetReadDeadline(time.Unix(1, 0))
+	var b [512]byte // most say nothing before they hear something
+	for {
+		n, err := hijacked.Read(b[:])
+		ahead = append(ahead, b[:n]...)
+		if err != nil {
+			_ = conn.SetReadDeadline(time.Time{})
+			return conn, ahead, nil
+		}
+	}
+}

@@ -242,11 +242,36 @@ func (m *Measurement) totalCPU() (seconds float64) {
 	return seconds
 }
 
+// settle waits until the system is at rest after its start: what it does and
+// allocates then is not the viewers'.
+func (s *stage) settle(ctx context.Context) error {
+	const least, look, limit = time.Second, 250 * time.Millisecond, 20 * time.Second
+	const rest = look / 20 // of CPU
+	var last time.Duration
+	for began := time.Now(); time.Since(began) < limit; {
+		system, _, err := s.cpu()
+		if err != nil {
+			return err
+		}
+		var used time.Duration
+		for _, u := range system {
+			used += u
+		}
+		if used-last <= rest && time.Since(began) >= min(least, s.options.Duration) {
+			return nil
+		}
+		last = used
+		if !sleep(ctx, look) {
+			return context.Cause(ctx)
+		}
+	}
+	return nil // its figures tell of it
+}
+
 // idle measures what a viewer's stream takes in memory while nothing moves.
 func (s *stage) idle(ctx context.Context) error {
-	const settle = time.Second // what a process allocates at its start is not the viewers'
-	if !sleep(ctx, min(settle, s.options.Duration)) {
-		return context.Cause(ctx)
+	if err := s.settle(ctx); err != nil {
+		return err
 	}
 	before, err := memory(s.site.leaders())
 	if err != nil {
@@ -274,6 +299,9 @@ func (s *stage) idle(ctx context.Context) error {
 }
 
 func (s *stage) storm(ctx context.Context) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	clock, err := s.startClock()
 	if err != nil {
 		return err

@@ -42,8 +42,8 @@ const (
 	keyFiles     = "fd_growth"
 	keyRoutines  = "goroutine_growth"
 	keyEndMiB    = "pss_end_mib"
-	stormPerSec  = 400 // viewers of a storm for each second of duration
-	defaultStorm = 32  // viewers of a storm that come at once
+	stormPerSec  = 1600 // viewers of a storm for each second of duration: about what HAProxy takes on two cores
+	defaultStorm = 32   // viewers of a storm that come at once
 )
 
 func works() []work {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"math"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -26,6 +25,7 @@ type output struct {
 	ended    bool             // the server's end of stream or its reset has been read
 	flowing  bool             // bytes have followed the greeting
 	bulk     bool             // the server's socket holds more than a buffer
+	most     int              // bytes that the next frame of bulk may have
 	frame    [headerRoom]byte // the header of bytes that are moved
 	failed   bool             // the viewer can't be written to
 	pong     []byte           // the newest ping's payload, owed until the viewer takes bytes again
@@ -108,13 +108,33 @@ func (s *stream) moveOutput() {
 // move passes on one frame, or of a server's own frame no more than its rest.
 func (s *stream) move() (n int, err error) {
 	if f := s.framed; f != nil {
-		n, err = s.server.MoveUpTo(int(min(f.left, math.MaxInt32)), s.viewer, nil)
+		n, err = s.server.Move(s.viewer, int(min(f.left, reactor.MaxMove)), nil)
 		f.left -= int64(n)
 		return n, err
 	}
-	frame := &s.output.frame
-	return s.server.Move(s.viewer, func(n int) []byte { return frame[putHeader(frame[:], opBinary, n):] })
+	frame, most := &s.output.frame, max(s.output.most, leastMove)
+	n, err = s.server.Move(s.viewer, most, func(n int) []byte { return frame[putHeader(frame[:], opBinary, n):] })
+	s.output.most = nextMove(most, n, s.viewer.Pending())
+	return n, err
 }
+
+// nextMove is how large the frame may be that follows one of n bytes, of which
+// most were allowed.
+func nextMove(most, n int, stalled bool) int {
+	switch {
+	case stalled:
+		return leastMove
+	case n == most:
+		return min(2*most, reactor.MaxMove)
+	}
+	return most
+}
+
+// leastMove is how large the first frame of bulk may be, in bytes, and each one
+// for a viewer that does not keep up. A browser sees nothing of a frame before it
+// has the whole: at 10 Mbit/s that is 50 ms of this one, and 0.8 s of one of
+// MaxMove.
+const leastMove = 64 << 10
 
 // takeOutput takes n bytes of the server, at buf[headerRoom:].
 func (s *stream) takeOutput(buf []byte, n int) {

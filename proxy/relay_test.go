@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // transports runs a test over plain TCP and over TLS, with the system's poller
@@ -412,4 +414,26 @@ func TestIdleStreamHoldsNoLargeBuffer(t *testing.T) {
 			t.Errorf("an idle stream takes %d bytes", each)
 		}
 	})
+}
+
+// TestFramesOfBulkGrowWhileTheViewerKeepsUp: large ones cost less, but a slow
+// viewer shows nothing before it has the whole of one.
+func TestFramesOfBulkGrowWhileTheViewerKeepsUp(t *testing.T) {
+	most := leastMove
+	for range 10 {
+		if next := nextMove(most, most, false); next < most || next > reactor.MaxMove {
+			t.Fatalf("%d after a full frame of %d", next, most)
+		} else {
+			most = next
+		}
+	}
+	if most != reactor.MaxMove {
+		t.Errorf("%d is the largest", most)
+	}
+	if next := nextMove(most, 1000, false); next != most {
+		t.Errorf("%d after a frame that was not full", next)
+	}
+	if next := nextMove(most, most, true); next != leastMove {
+		t.Errorf("%d after a stall", next)
+	}
 }

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeSize is what a pipe is asked to hold, in bytes. A frame of this size costs
-// three system calls instead of twelve of 64 KiB each way. The kernel may refuse
-// (fs.pipe-user-pages-soft), then a pipe holds 64 KiB.
-const pipeSize = 256 << 10
+// A pipe holds MaxMove, or the less that the kernel allows by
+// fs.pipe-max-size and, to who is not root, fs.pipe-user-pages-soft. Below
+// leastPipe it would cost more than it saves.
+const leastPipe = 256 << 10
 
 // spliceFlags: never wait, and move pages rather than copy them.
 const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
@@ -19,10 +19,11 @@ const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
 // pipe carries bytes from socket to socket inside the kernel.
 type pipe struct {
 	read, write int
+	size        int // bytes that it can hold
 	held        int // bytes in it
 }
 
-// takePipe returns an empty pipe; nil when no file descriptors are left.
+// takePipe returns an empty pipe; nil when the kernel gives none.
 func (e *epoll) takePipe() *pipe {
 	if last := len(e.pipes) - 1; last >= 0 {
 		p := e.pipes[last]
@@ -33,8 +34,15 @@ func (e *epoll) takePipe() *pipe {
 	if unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
 		return nil
 	}
-	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
-	return &pipe{read: fds[0], write: fds[1]}
+	p := &pipe{read: fds[0], write: fds[1]}
+	for size := MaxMove; size >= leastPipe; size /= 2 {
+		if _, err := unix.FcntlInt(uintptr(p.read), unix.F_SETPIPE_SZ, size); err == nil {
+			p.size = size
+			return p
+		}
+	}
+	p.destroy()
+	return nil
 }
 
 // putPipe keeps an empty pipe for the next stream, and closes one that holds
@@ -56,7 +64,7 @@ func (p *pipe) destroy() {
 // fill takes what the socket holds, as much as the pipe takes and limit allows.
 func (s *socket) fill(p *pipe, limit int) (int, error) {
 	for {
-		n, errno := rawSplice(s.fd, p.write, min(limit, pipeSize), spliceFlags)
+		n, errno := rawSplice(s.fd, p.write, min(limit, p.size), spliceFlags)
 		switch errno {
 		case 0:
 			if n == 0 {
@@ -102,20 +110,17 @@ func (c *Conn) Moves(dst *Conn) bool {
 	return ok && both && c.secure == nil && dst.secure == nil && from.poll == to.poll
 }
 
-// Move passes what c holds to dst without looking at it, with what header gives
-// for the number of bytes before it (nil: nothing), and returns that number. dst
-// must not be Pending; afterwards it may be. The error is c's, as Read's; dst's
-// is its Failure.
-func (c *Conn) Move(dst *Conn, header func(n int) []byte) (int, error) {
-	return c.MoveUpTo(pipeSize, dst, header)
-}
-
-// MoveUpTo is Move of limit bytes at most, at least 1.
-func (c *Conn) MoveUpTo(limit int, dst *Conn, header func(n int) []byte) (int, error) {
+// Move passes what c holds, limit bytes at most, to dst without looking at it,
+// with what header gives for the number of bytes before it (nil: nothing), and
+// returns that number. limit is at least 1; more than MaxMove has no use. dst
+// must not be Pending; afterwards it may be. The error is c's, as Read's, or
+// ErrWait also when the kernel can't move now and c has to be read; dst's is its
+// Failure.
+func (c *Conn) Move(dst *Conn, limit int, header func(n int) []byte) (int, error) {
 	from, to := c.source.(*socket), dst.source.(*socket)
 	p := from.poll.takePipe()
 	if p == nil {
-		return 0, ErrWait // comes again, when there may be descriptors
+		return 0, ErrWait
 	}
 	n, err := from.fill(p, limit)
 	if err != nil {

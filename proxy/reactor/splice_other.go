@@ -9,10 +9,7 @@ type pipe struct{}
 func (c *Conn) Moves(*Conn) bool { return false }
 
 // Move is never called where Moves is false.
-func (c *Conn) Move(*Conn, func(n int) []byte) (int, error) { return 0, ErrWait }
-
-// MoveUpTo is never called where Moves is false.
-func (c *Conn) MoveUpTo(int, *Conn, func(n int) []byte) (int, error) { return 0, ErrWait }
+func (c *Conn) Move(*Conn, int, func(n int) []byte) (int, error) { return 0, ErrWait }
 
 func (c *Conn) flushPipe() (done bool, err error) { return true, nil }
 func (c *Conn) dropPipe()                         {}

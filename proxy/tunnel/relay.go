@@ -104,7 +104,7 @@ func (l *leg) Readable() {
 
 // moveOn passes on what the leg holds without copying it.
 func (l *leg) moveOn() {
-	n, err := l.conn.Move(l.to.conn, nil)
+	n, err := l.conn.Move(l.to.conn, reactor.MaxMove, nil)
 	l.bulk = err == nil && n >= reactor.WorthMoving && !l.failed
 	switch {
 	case err == reactor.ErrWait:

@@ -109,7 +109,8 @@ func (c *Conn) Loop() *Loop { return c.loop }
 
 // Read takes what is there, up to len(p), which must be MinRead at least. The
 // error is ErrWait when nothing is, io.EOF at the end of the stream, otherwise
-// why the connection failed.
+// why the connection failed. TLS over a Transport that ends without saying so
+// has failed: io.ErrUnexpectedEOF.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.closed {
 		return 0, errClosed
@@ -137,6 +138,7 @@ func (c *Conn) readSecure(p []byte) (n int, err error) {
 	c.eager = false
 	for n < len(p) {
 		k, err := c.secure.Read(p[n:])
+		err = c.memory.endOf(err)
 		n += k
 		switch {
 		case err == nil:

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -48,16 +49,21 @@ func (p *pump) reader() {
 		n, err := p.conn.Read(p.buffer[:])
 		p.loop.Do(func() {
 			p.reading, p.in = false, p.buffer[:n]
-			p.ended = readError(err)
+			p.ended = readError(p.conn, err)
 			p.tell()
 		})
 	}
 }
 
 // readError is what a loop may be told of an error of a net.Conn.
-func readError(err error) error {
+func readError(conn net.Conn, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("a deadline was left on the connection")
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		if t, ok := secure.NetConn().(*Transport); ok {
+			return t.endOf(err)
+		}
 	}
 	return err
 }

@@ -116,6 +116,42 @@ func TestLastWordsBeforeTheEndAreHeard(t *testing.T) {
 	})
 }
 
+// TestAnEndThatTLSDoesNotAnnounceIsALoss: a peer that was killed closes no TLS
+// connection, its kernel closes the socket below.
+func TestAnEndThatTLSDoesNotAnnounceIsALoss(t *testing.T) {
+	both(t, func(t *testing.T, r *Reactor) {
+		near, far := tlsPair(t, tls.VersionTLS13)
+		heard := make(chan error, 2)
+		l := r.Loop()
+		onLoop(l, func() {
+			e := newTestEnd()
+			e.readable = func() {
+				for {
+					switch _, err := e.conn.Read(l.Buffer()[:MinRead]); err {
+					case nil:
+						heard <- nil
+					case ErrWait:
+						return
+					default:
+						e.conn.Close()
+						heard <- err
+						return
+					}
+				}
+			}
+			e.conn = l.Add(near, e)
+		})
+		_, _ = far.Write([]byte("last words"))
+		if err := <-heard; err != nil {
+			t.Fatal(err)
+		}
+		_ = far.NetConn().Close()
+		if err := <-heard; err != io.ErrUnexpectedEOF {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestPausedConnectionTellsOnlyItsLoss(t *testing.T) {
 	both(t, func(t *testing.T, r *Reactor) {
 		near, far := tcpPair(t)

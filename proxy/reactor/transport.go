@@ -21,6 +21,7 @@ type Transport struct {
 	loop     *Loop  // nil before
 	incoming []byte // of the loop's; all of it is read in the same turn
 	ended    bool   // nothing follows incoming
+	cut      bool   // TLS has met the end of the connection below
 }
 
 // NewTransport lets a loop run the TLS connection that will be made over conn,
@@ -39,6 +40,7 @@ func (t *Transport) Read(p []byte) (int, error) {
 	case n > 0:
 		return n, nil
 	case t.ended:
+		t.cut = true
 		return 0, io.EOF
 	default:
 		return 0, ErrWait
@@ -53,7 +55,19 @@ func (t *Transport) readSocket(p []byte) (int, error) {
 			return 0, refused
 		}
 	}
+	t.cut = t.cut || err == io.EOF
 	return n, err
+}
+
+// endOf tells the end of a TLS connection that its peer has announced from one
+// that only came. crypto/tls takes both for io.EOF when no record is cut, but
+// after an announcement it does not go on reading (RFC 8446 section 6.1: without
+// one, what was sent may be more).
+func (t *Transport) endOf(err error) error {
+	if err == io.EOF && t.cut {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 func (t *Transport) Write(p []byte) (int, error) {

@@ -95,6 +95,16 @@ func (m *Manager) Room(a *store.Agent) int {
 	return max(1, int(math.Floor(float64(a.Capacity)*(1-m.o.Headroom)+epsilon)))
 }
 
+// weight is a's for the picker. Under round_robin agents take plain turns: which
+// of them a session may go to differs from one to the next, and turns by weight
+// are counted among the same ones only.
+func (m *Manager) weight(a *store.Agent) int {
+	if m.o.Strategy == string(balancer.RoundRobin) {
+		return 1
+	}
+	return a.Weight
+}
+
 // slotFree tells whether the agent's runtime for s takes one more. used counts the
 // agent's sessions by the runtime they asked for; "" got the first.
 func slotFree(a *store.Agent, s *store.Session, used map[string]int) bool {
@@ -169,7 +179,7 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 	var able []*store.Agent
 	for _, a := range agents {
 		used := counts[a.ID]
-		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.Room(a), Weight: a.Weight}
+		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.Room(a), Weight: m.weight(a)}
 		reason := obstacle(a, m.connected(a.ID), s)
 		if _, excepted := except[a.ID]; reason == "" && excepted {
 			reason = refused
@@ -189,7 +199,7 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 		}
 		candidates, able = append(candidates, c), append(able, a)
 	}
-	if i := m.picker.Pick(candidates); i >= 0 {
+	if i := m.picker.Pick(candidates, 0); i >= 0 {
 		m.o.Metrics.placements.WithLabelValues(placed).Inc()
 		return able[i], nil, nil
 	}

@@ -180,6 +180,21 @@ func TestWeightsShareTheSessions(t *testing.T) {
 	})
 }
 
+func TestRoundRobinGivesAgentsEqualTurnsWhateverTheirWeights(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.o.Strategy = "round_robin"
+		w.restart()
+		a := w.join("a", func(a *store.Agent) { a.Capacity = 100 })
+		b := w.join("b", func(a *store.Agent) { a.Capacity, a.Weight = 100, 3 })
+		for range 40 {
+			w.create()
+		}
+		if na, nb := len(w.runs(a)), len(w.runs(b)); na != 20 || nb != 20 {
+			t.Errorf("a has %d and b %d, want 20 each", na, nb)
+		}
+	})
+}
+
 func TestTheSameKeyGivesTheFirstSessionEvenWithoutRoom(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		h := w.join("a", func(a *store.Agent) { a.Capacity = 1 })

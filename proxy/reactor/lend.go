@@ -36,6 +36,9 @@ func (c *lent) take() net.Conn {
 	return c.Conn
 }
 
+// NetConn is the connection below, as tls.Conn's is.
+func (c *lent) NetConn() net.Conn { return c.Conn }
+
 func (c *lent) Close() error {
 	if c.taken {
 		return nil

@@ -1,0 +1,165 @@
+package balancer
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
+)
+
+// Options are what a Balancer works with.
+type Options struct {
+	Log     *zap.Logger
+	Metrics *Metrics          // NewMetrics(prometheus.Registerer)
+	Reactor *reactor.Reactor  // carries upgraded connections; the caller closes it after Close
+	Secret  []byte            // of the affinity cookies; the same on every edge
+	Changed func(pool string) // optional: an upstream's state is another one
+}
+
+// Balancer sends requests to the upstreams of pools. Its methods are safe for
+// concurrent use.
+type Balancer struct {
+	options Options
+	log     *zap.Logger
+	buffers *buffers
+	visits  visits
+
+	ctx     context.Context // of everything that it starts
+	cancel  context.CancelCauseFunc
+	running sync.WaitGroup // health checks, upgraded connections, the sweep
+
+	loading sync.Mutex // one Load at a time
+	table   atomic.Pointer[table]
+	retired []*pool // not in the table any more, but with clients; guarded by loading
+}
+
+// table is what a config comes to. It is not changed.
+type table struct {
+	routes  []Route
+	pools   []*pool // in the config's order
+	trusted []netip.Prefix
+}
+
+// sweepEvery is how often clients that left, idle connections and drains are
+// looked for.
+const sweepEvery = 500 * time.Millisecond
+
+// New makes a Balancer without routes. Close ends it.
+func New(o Options) *Balancer {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	b := &Balancer{options: o, log: o.Log, buffers: newBuffers()}
+	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	b.table.Store(&table{})
+	b.running.Go(b.sweep)
+	return b
+}
+
+// Route finds the way of a request; nil when the config has none for it.
+func (b *Balancer) Route(ctx *fasthttp.RequestCtx) *Route {
+	t := b.table.Load()
+	if len(t.routes) == 0 {
+		return nil
+	}
+	return matchRoute(t.routes, ctx.Host(), ctx.Path())
+}
+
+func (b *Balancer) trusted(addr netip.Addr) bool {
+	return slices.ContainsFunc(b.table.Load().trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// Load goes over to a valid config at once. What it does not change stays as it
+// is: upstreams keep their requests, connections, health and settings. One that
+// is not in it any more drains.
+func (b *Balancer) Load(c Config) {
+	b.loading.Lock()
+	defer b.loading.Unlock()
+	old := b.table.Load()
+	next := &table{trusted: c.Trusted}
+	named := map[string]*pool{}
+	for _, config := range c.Pools {
+		config = config.withDefaults()
+		p := old.pool(config.Name)
+		if p == nil {
+			p = b.newPool(config.Name)
+		}
+		p.load(config)
+		named[config.Name] = p
+		next.pools = append(next.pools, p)
+	}
+	for _, r := range c.Routes {
+		next.routes = append(next.routes, Route{strings.ToLower(r.Host), r.Path, named[r.Pool]})
+	}
+	sortRoutes(next.routes)
+	b.table.Store(next)
+	for _, p := range old.pools {
+		if named[p.name] != p {
+			p.retire()
+			b.retired = append(b.retired, p)
+		}
+	}
+}
+
+func (b *Balancer) sweepPools(now time.Time) {
+	b.loading.Lock()
+	defer b.loading.Unlock()
+	for _, p := range b.table.Load().pools {
+		p.sweep(now)
+	}
+	b.retired = slices.DeleteFunc(b.retired, func(p *pool) bool { return p.sweep(now) })
+}
+
+func (t *table) pool(name string) *pool {
+	for _, p := range t.pools {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func (b *Balancer) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case now := <-tick.C:
+			b.visits.abortLeft(now)
+			b.sweepPools(now)
+		}
+	}
+}
+
+// Active is how many requests and upgraded connections it serves now.
+func (b *Balancer) Active() int { return b.visits.count() }
+
+// Close ends the upgraded connections and waits for all that it started. The
+// server must take no more requests.
+func (b *Balancer) Close(ctx context.Context) error {
+	b.cancel(errClosing)
+	done := make(chan struct{})
+	go func() {
+		b.running.Wait()
+		close(done)
+	}()
+	for _, p := range b.table.Load().pools {
+		p.retire()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

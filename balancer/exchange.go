@@ -1,0 +1,209 @@
+package balancer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http/httputil"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	// wholeBody is up to which size, in bytes, an answer is read before any of it
+	// is passed on: its connection is free at once, however slow the client is,
+	// and it goes out in one write.
+	wholeBody = 64 << 10
+
+	// mostInterim bounds the answers with a status of 1xx before the final one.
+	mostInterim = 100
+
+	maxAnswerHead = 64 << 10 // bytes
+)
+
+// failure is why an exchange gave no answer.
+type failure struct {
+	err error
+	// untouched: the upstream has seen nothing of the request, so it may go
+	// elsewhere whatever it asks for.
+	untouched bool
+	// stale: the connection had carried requests before, and may have been closed
+	// while this one was on its way.
+	stale bool
+	// client: it sent no whole request.
+	client bool
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// exchange sends request to the upstream and takes its answer into response: as
+// a whole when it is small, else with a stream whose end gives the connection
+// back. interim is told the head of each 103, in response.
+//
+// With a status of 101 the connection is returned, and nothing has been read
+// behind the head but what its reader has.
+func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error) (*link, *failure) {
+	fresh := v.attempts > 0 // who has met one dead connection does not try the next
+	l, err := ls.get(ctx, fresh)
+	if err != nil {
+		return nil, &failure{err: err, untouched: true}
+	}
+	v.hold(l)
+	if err := ls.send(l, request); err != nil && !l.answers() {
+		failed := ls.fail(v, l, err)
+		failed.client = !l.deaf
+		return nil, failed
+	}
+	if err := l.takeHead(request, response, interim); err != nil {
+		return nil, ls.fail(v, l, err)
+	}
+	if response.StatusCode() == fasthttp.StatusSwitchingProtocols {
+		v.letGo()
+		return l, nil
+	}
+	body := &answerBody{links: ls, link: l, visit: v, keep: !response.ConnectionClose()}
+	if err := body.begin(response); err != nil {
+		return nil, &failure{err: err}
+	}
+	return nil, nil
+}
+
+func (ls *links) fail(v *visit, l *link, err error) *failure {
+	v.letGo()
+	f := &failure{err: err, stale: l.used}
+	ls.drop(l)
+	return f
+}
+
+func (ls *links) send(l *link, request *fasthttp.Request) error {
+	w := ls.buffers.writer(l)
+	defer ls.buffers.putWriter(w)
+	if err := request.Write(w); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// answers tells whether an upstream that takes no more of a request has answered
+// nevertheless.
+func (l *link) answers() bool {
+	if !l.deaf {
+		return false // the client's body has ended early
+	}
+	_, err := l.reader.Peek(1)
+	return err == nil
+}
+
+// takeHead reads the head of the final answer, or of the 101.
+func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, interim func() error) error {
+	response.ResetBody()
+	response.SkipBody = false
+	response.Header.SetNoDefaultContentType(true)
+	for range mostInterim {
+		if err := response.Header.Read(l.reader); err != nil {
+			return err
+		}
+		switch status := response.StatusCode(); {
+		case status == fasthttp.StatusEarlyHints:
+			if err := interim(); err != nil {
+				return err
+			}
+		case status >= 200, status == fasthttp.StatusSwitchingProtocols:
+			response.SkipBody = request.Header.IsHead()
+			return nil
+		}
+	}
+	return errors.New("it sends interim answers without end")
+}
+
+// answerBody is the body of an answer that is too large to be kept.
+type answerBody struct {
+	links *links
+	link  *link
+	visit *visit
+	keep  bool // the connection is good for another request
+	from  io.Reader
+	whole bool   // its end has been read
+	over  func() // optional: called by Close, once
+	done  sync.Once
+}
+
+// begin takes a small body as a whole, and otherwise makes itself the
+// response's stream.
+func (b *answerBody) begin(response *fasthttp.Response) (err error) {
+	size := response.Header.ContentLength()
+	status := response.StatusCode()
+	switch {
+	case response.SkipBody, status == fasthttp.StatusNoContent, status == fasthttp.StatusNotModified, size == 0:
+		b.whole = true
+		return b.Close()
+	case size > 0 && size <= wholeBody:
+		err = response.ReadBody(b.link.reader, 0)
+		b.whole = err == nil
+		_ = b.Close()
+		return err
+	case size > 0:
+		b.from = &io.LimitedReader{R: b.link.reader, N: int64(size)}
+	case size == chunked:
+		b.from = &chunks{Reader: httputil.NewChunkedReader(b.link.reader), of: b.link.reader, header: &response.Header}
+	default:
+		b.from, b.keep = b.link.reader, false // until the connection ends
+	}
+	response.SetBodyStream(b, size)
+	return nil
+}
+
+const chunked = -1 // what fasthttp calls the length of a chunked body
+
+func (b *answerBody) Read(p []byte) (n int, err error) {
+	n, err = b.from.Read(p)
+	limited, ok := b.from.(*io.LimitedReader)
+	switch {
+	case ok && limited.N == 0: // who knows the size may not read on to the end
+		b.whole = true
+	case ok && err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	case err == io.EOF:
+		b.whole = true
+	}
+	return n, err
+}
+
+// Close gives the connection back, or ends it when the body was not read to its
+// end. It may come again.
+func (b *answerBody) Close() error {
+	b.done.Do(func() {
+		if b.visit.letGo() && b.whole && b.keep {
+			b.links.put(b.link)
+		} else {
+			b.links.drop(b.link)
+		}
+		if b.over != nil {
+			b.over()
+		}
+	})
+	return nil
+}
+
+// chunks reads a chunked body and the trailers behind it.
+type chunks struct {
+	io.Reader
+	of     *bufio.Reader
+	header *fasthttp.ResponseHeader
+	ended  bool
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if err != io.EOF || c.ended {
+		return n, err
+	}
+	c.ended = true
+	if err := c.header.ReadTrailer(c.of); err != nil && err != io.EOF {
+		return n, err
+	}
+	return n, io.EOF
+}

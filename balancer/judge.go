@@ -1,0 +1,192 @@
+package balancer
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// The retry budget: each request adds the config's share of a retry, up to
+// mostBudget; an idle pool has leastBudget to begin with.
+const (
+	leastBudget = 10
+	mostBudget  = 100
+)
+
+// answered notes the status of an answer.
+func (p *pool) answered(u *upstream, status int, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if class := status / 100; class < len(u.answers) {
+		u.answers[class]++
+	}
+	p.retries = min(p.retries+p.config.Retry.Budget, mostBudget)
+	p.judge(u, status < 500, now)
+}
+
+// failed notes that no answer came.
+func (p *pool) failed(u *upstream, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u.answers[0]++
+	p.judge(u, false, now)
+}
+
+// judge takes an upstream out that fails too often. p.mu is held.
+func (p *pool) judge(u *upstream, ok bool, now time.Time) {
+	ejected, until := p.outliers.note(u.id, ok, now)
+	u.outUntil = until
+	if ejected {
+		u.readySince = until
+		p.changed(u, "ejected")
+	}
+}
+
+func (p *pool) attempts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.config.Retry.Attempts
+}
+
+// mayRetry takes a retry from the budget.
+func (p *pool) mayRetry() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retries < 1 {
+		return false
+	}
+	p.retries--
+	return true
+}
+
+// switched counts connections that speak another protocol now.
+func (p *pool) switched(u *upstream, delta int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u.upgraded += delta
+}
+
+// markOf reads the request's affinity cookie. Any that is not good is as none.
+func (p *pool) markOf(h *fasthttp.RequestHeader, now time.Time) (m Mark, expires time.Time, ok bool) {
+	p.mu.Lock()
+	affinity := p.affinity
+	p.mu.Unlock()
+	if affinity == nil {
+		return 0, time.Time{}, false
+	}
+	var room [maxValues][]byte
+	return affinity.Read(cookieValues(room[:0], h.PeekAll(fasthttp.HeaderCookie), affinity.config.Cookie), now)
+}
+
+// cookieValues adds the values of all cookies of a name, maxValues at most.
+func cookieValues(values [][]byte, headers [][]byte, name string) [][]byte {
+	for _, header := range headers {
+		for pair := range bytes.SplitSeq(header, []byte{';'}) {
+			key, value, _ := bytes.Cut(bytes.TrimSpace(pair), []byte{'='})
+			if string(key) == name && len(values) < maxValues {
+				values = append(values, bytes.Trim(value, `"`))
+			}
+		}
+	}
+	return values
+}
+
+// setAffinity gives the client the cookie of the upstream that it is at, unless
+// it has one that is good for more than half of its time.
+func (p *pool) setAffinity(h *fasthttp.ResponseHeader, u *upstream, w wish, secure bool, now time.Time) {
+	p.mu.Lock()
+	affinity := p.affinity
+	p.mu.Unlock()
+	if affinity == nil || w.marked && w.mark == u.mark && w.expires.Sub(now) > affinity.config.TTL/2 {
+		return
+	}
+	h.Add(fasthttp.HeaderSetCookie, affinity.SetCookie(u.mark, secure, now))
+}
+
+// keyOf is what the hash policy goes by; 0 with any other.
+func (p *pool) keyOf(h *fasthttp.RequestHeader, addr netip.Addr) uint64 {
+	p.mu.Lock()
+	policy, by := p.config.Policy, p.config.Hash
+	p.mu.Unlock()
+	if policy != Hash {
+		return 0
+	}
+	var value []byte
+	switch by.By {
+	case "header":
+		value = h.Peek(by.Name)
+	case "cookie":
+		var room [maxValues][]byte
+		if values := cookieValues(room[:0], h.PeekAll(fasthttp.HeaderCookie), by.Name); len(values) > 0 {
+			value = values[0]
+		}
+	}
+	if len(value) == 0 {
+		value = addr.AsSlice()
+	}
+	return KeyOf(value)
+}
+
+// check starts the upstream's checker. p.mu is held.
+func (u *upstream) check(p *pool, known health) {
+	if !p.config.Health.active() {
+		u.down = ""
+		return
+	}
+	ctx, cancel := context.WithCancel(u.ctx)
+	u.stopCheck = cancel
+	c := &checker{
+		config: p.config.Health, address: u.address, host: u.address, tls: u.tls, known: known,
+		told:    func(ok bool, _ string, a Answer) { p.reported(u, ok, a) },
+		changed: func(up bool, why string) { p.turned(ctx, u, up, why) },
+	}
+	if known == healthUnknown {
+		u.down = firstCheck
+	}
+	p.b.running.Go(func() { c.run(ctx) })
+}
+
+// reported takes what an upstream says of itself.
+func (p *pool) reported(u *upstream, ok bool, a Answer) {
+	if !ok {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	asked := noWish
+	if a.Weighted {
+		asked = a.Weight
+	}
+	if u.leaving != a.Drain {
+		p.changed(u, map[bool]string{true: "asks to be drained", false: "asks for work again"}[a.Drain])
+	}
+	u.asked, u.leaving = asked, a.Drain
+	p.letIn(time.Now())
+}
+
+// turned takes what an upstream's checks have come to.
+func (p *pool) turned(ctx context.Context, u *upstream, up bool, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ctx.Err() != nil { // it is not the upstream's checker any more
+		return
+	}
+	first := u.down == firstCheck
+	if up {
+		u.down = ""
+		if !first {
+			u.readySince = time.Now()
+		}
+		p.letIn(time.Now())
+	} else {
+		u.down = why
+	}
+	if !up || !first {
+		p.changed(u, map[bool]string{true: "up", false: "down"}[up])
+	}
+}
+
+const firstCheck = "its first health check is not over"

@@ -1,0 +1,189 @@
+package balancer
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
+)
+
+// link is a connection to an upstream. Its every read and write has a deadline
+// of its own.
+type link struct {
+	net.Conn // a *net.TCPConn, or a *tls.Conn over a *reactor.Transport
+	wait     time.Duration
+	reader   *bufio.Reader
+	used     bool      // it has carried a request before
+	deaf     bool      // it can't be written to any more
+	idleAt   time.Time // since when it carries none
+}
+
+func (l *link) Read(p []byte) (int, error) {
+	_ = l.Conn.SetReadDeadline(time.Now().Add(l.wait)) // fails when the connection is closed, as the read does
+	return l.Conn.Read(p)
+}
+
+func (l *link) Write(p []byte) (int, error) {
+	_ = l.Conn.SetWriteDeadline(time.Now().Add(l.wait))
+	n, err := l.Conn.Write(p)
+	l.deaf = l.deaf || err != nil
+	return n, err
+}
+
+// takeOver ends the link: the connection is the caller's, as are the bytes that
+// were read of it already.
+func (l *link) takeOver(bs *buffers) (conn net.Conn, ahead []byte) {
+	_ = l.Conn.SetDeadline(time.Time{})
+	ahead, _ = l.reader.Peek(l.reader.Buffered())
+	ahead = append([]byte(nil), ahead...)
+	bs.putReader(l.reader)
+	l.reader = nil
+	return l.Conn, ahead
+}
+
+// buffers are what exchanges borrow.
+type buffers struct{ readers, writers sync.Pool }
+
+func newBuffers() *buffers {
+	b := &buffers{}
+	b.readers.New = func() any { return bufio.NewReaderSize(nil, maxAnswerHead) }
+	b.writers.New = func() any { return bufio.NewWriterSize(nil, 4<<10) }
+	return b
+}
+
+func (b *buffers) reader(of io.Reader) *bufio.Reader {
+	r := b.readers.Get().(*bufio.Reader)
+	r.Reset(of)
+	return r
+}
+
+func (b *buffers) putReader(r *bufio.Reader) {
+	r.Reset(nil)
+	b.readers.Put(r)
+}
+
+func (b *buffers) writer(to io.Writer) *bufio.Writer {
+	w := b.writers.Get().(*bufio.Writer)
+	w.Reset(to)
+	return w
+}
+
+func (b *buffers) putWriter(w *bufio.Writer) {
+	w.Reset(nil)
+	b.writers.Put(w)
+}
+
+// links are the connections to one upstream that wait for the next request.
+// They don't bound how many there are; who sends requests does.
+type links struct {
+	dial    func(ctx context.Context) (net.Conn, error)
+	wait    time.Duration // for one read or write
+	keep    time.Duration // how long one waits for a request
+	buffers *buffers
+
+	mu     sync.Mutex
+	idle   []*link // the newest last
+	closed bool
+}
+
+// get returns the connection that was used last, so that the others can go, or
+// a new one.
+func (ls *links) get(ctx context.Context, fresh bool) (*link, error) {
+	l := ls.newest()
+	for l != nil && fresh {
+		_ = l.Close()
+		l = ls.newest()
+	}
+	if l == nil {
+		conn, err := ls.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l = &link{Conn: conn, wait: ls.wait}
+	}
+	l.reader = ls.buffers.reader(l)
+	return l, nil
+}
+
+func (ls *links) newest() *link {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	last := len(ls.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	l := ls.idle[last]
+	ls.idle[last] = nil
+	ls.idle = ls.idle[:last]
+	return l
+}
+
+// put gives a connection back for the next request. One that says something
+// unasked is closed: it would be taken for the next answer.
+func (ls *links) put(l *link) {
+	unasked := l.reader.Buffered() > 0
+	ls.buffers.putReader(l.reader)
+	l.reader = nil
+	l.used, l.idleAt = true, time.Now()
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if unasked || ls.closed {
+		_ = l.Close()
+		return
+	}
+	ls.idle = append(ls.idle, l)
+}
+
+// drop ends a connection.
+func (ls *links) drop(l *link) {
+	_ = l.Close() // the caller has the reason
+	ls.buffers.putReader(l.reader)
+	l.reader = nil
+}
+
+// sweep closes what has waited for too long.
+func (ls *links) sweep(now time.Time) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	old := 0
+	for old < len(ls.idle) && now.Sub(ls.idle[old].idleAt) > ls.keep {
+		_ = ls.idle[old].Close()
+		old++
+	}
+	ls.idle = append(ls.idle[:0], ls.idle[old:]...)
+}
+
+// close ends those that wait, and each of the others when it is put.
+func (ls *links) close() {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	ls.closed = true
+	for _, l := range ls.idle {
+		_ = l.Close()
+	}
+	ls.idle = nil
+}
+
+// dialer connects to an upstream within limit, TLS included. config is nil for
+// plain connections.
+func dialer(address string, config *tls.Config, limit time.Duration) func(ctx context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil || config == nil {
+			return conn, err
+		}
+		secure := tls.Client(reactor.NewTransport(conn), config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
+}

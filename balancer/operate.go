@@ -1,0 +1,262 @@
+package balancer
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+var (
+	errClosing = errors.New("the server is shutting down")
+	errDrained = errors.New("its upstream was drained")
+)
+
+func (b *Balancer) newPool(name string) *pool {
+	return &pool{b: b, name: name, retries: leastBudget}
+}
+
+// load goes over to a config with defaults.
+func (p *pool) load(c PoolConfig) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.picker == nil || p.config.Policy != c.Policy {
+		p.picker = NewPicker(c.Policy)
+	}
+	p.affinity = nil
+	if c.Affinity != nil {
+		p.affinity = NewAffinity(*c.Affinity, p.name, p.b.options.Secret)
+	}
+	before := map[string]*upstream{}
+	for _, u := range p.upstreams {
+		if !u.removed && sameConnections(p.config, c) {
+			before[u.id] = u
+		}
+	}
+	checksChange := p.config.Health != c.Health
+	p.config = c
+	var all []*upstream
+	var ids []string
+	for _, config := range c.Upstreams {
+		u := before[config.ID]
+		if u == nil || u.config.URL != config.URL {
+			u = p.newUpstream(config)
+			u.check(p, healthUnknown)
+		} else {
+			delete(before, config.ID)
+			u.config = config
+			if checksChange {
+				u.recheck(p)
+			}
+		}
+		if p.affinity != nil {
+			u.mark = p.affinity.Mark(u.id)
+		}
+		all, ids = append(all, u), append(ids, u.id)
+	}
+	for _, u := range p.upstreams {
+		if !slices.Contains(all, u) {
+			u.remove(time.Now().Add(c.Drain))
+			all = append(all, u)
+		}
+	}
+	p.upstreams = all
+	if p.outliers == nil {
+		p.outliers = newOutliers(c.Passive, ids)
+	} else {
+		p.outliers.update(c.Passive, ids)
+	}
+	p.letIn(time.Now())
+}
+
+// sameConnections tells whether a pool's connections to its upstreams are made
+// in the same way.
+func sameConnections(a, b PoolConfig) bool { return a.TLS == b.TLS && a.Timeouts == b.Timeouts }
+
+// newUpstream takes the config of a pool and an upstream that are valid. p.mu is
+// held.
+func (p *pool) newUpstream(c UpstreamConfig) *upstream {
+	at, _ := url.Parse(c.URL)
+	u := &upstream{id: c.ID, config: c, setting: Enabled, asked: noWish}
+	u.ctx, u.end = context.WithCancelCause(p.b.ctx)
+	u.address = hostPort(at)
+	if at.Scheme == "https" {
+		var fault *keyFault
+		if u.tls, fault = p.config.TLS.config(at.Hostname()); fault != nil { // the files were good when the config was checked
+			u.tls = &tls.Config{ServerName: at.Hostname(), RootCAs: x509.NewCertPool()} // it trusts nobody
+			p.b.log.Error("an upstream can't be connected to", zap.String("pool", p.name), zap.String("upstream", u.id), zap.String("setting", "tls."+fault.key), zap.String("error", fault.text))
+		}
+	}
+	u.links = &links{dial: dialer(u.address, u.tls, p.config.Timeouts.Connect), wait: p.config.Timeouts.Idle, keep: p.config.Timeouts.Keep, buffers: p.b.buffers}
+	return u
+}
+
+// recheck checks by another config what is known so far. p.mu is held.
+func (u *upstream) recheck(p *pool) {
+	known := healthUp
+	if u.down != "" {
+		known = healthDown
+	}
+	if u.stopCheck != nil {
+		u.stopCheck()
+	}
+	u.check(p, known)
+}
+
+// remove takes an upstream out of the pool; who has it may stay until then.
+func (u *upstream) remove(until time.Time) {
+	if u.removed {
+		return
+	}
+	u.removed = true
+	if u.setting == Enabled {
+		u.setting, u.drainEnds = Draining, until
+	}
+}
+
+// retire drains all upstreams of a pool that is not in the config any more.
+func (p *pool) retire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.upstreams {
+		u.remove(time.Now().Add(p.config.Drain))
+	}
+}
+
+// sweep does what time brings, and tells whether the pool has nothing left.
+func (p *pool) sweep(now time.Time) (empty bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stay := p.upstreams[:0]
+	for _, u := range p.upstreams {
+		u.links.sweep(now)
+		if u.setting == Draining && !now.Before(u.drainEnds) {
+			u.setting = Disabled
+			u.end(errDrained)
+			p.changed(u, "drained")
+		}
+		if u.removed && u.active == 0 {
+			u.end(errDrained)
+			u.links.close()
+			continue
+		}
+		stay = append(stay, u)
+	}
+	clear(p.upstreams[len(stay):])
+	p.upstreams = stay
+	return len(stay) == 0
+}
+
+// Set is an operator's word on an upstream. until is when a drain ends; zero:
+// after the pool's drain time.
+func (b *Balancer) Set(poolName, id string, setting Setting, drain time.Duration) (UpstreamState, error) {
+	p := b.table.Load().pool(poolName)
+	if p == nil {
+		return UpstreamState{}, fmt.Errorf("%w: there is no pool %q", ErrUnknown, poolName)
+	}
+	return p.set(id, setting, drain)
+}
+
+// ErrUnknown is the error of a pool or an upstream that does not exist.
+var ErrUnknown = errors.New("not found")
+
+func (p *pool) set(id string, setting Setting, drain time.Duration) (UpstreamState, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	for _, u := range p.upstreams {
+		if u.id != id || u.removed {
+			continue
+		}
+		if u.setting != setting {
+			u.setting = setting
+			if setting == Enabled {
+				u.readySince = now
+				if u.ctx.Err() != nil { // its drain was over
+					u.ctx, u.end = context.WithCancelCause(p.b.ctx)
+				}
+			}
+			p.changed(u, string(setting))
+		}
+		if setting == Draining {
+			u.drainEnds = now.Add(orElse(drain, p.config.Drain))
+		}
+		p.letIn(now)
+		return u.state(p, now), nil
+	}
+	return UpstreamState{}, fmt.Errorf("%w: the pool %q has no upstream %q", ErrUnknown, p.name, id)
+}
+
+// changed tells a change of an upstream's state. p.mu is held.
+func (p *pool) changed(u *upstream, to string) {
+	p.b.log.Info("upstream changed", zap.String("pool", p.name), zap.String("upstream", u.id), zap.String("to", to))
+	p.b.options.Metrics.changes.WithLabelValues(p.name, u.id, to).Inc()
+	if p.b.options.Changed != nil {
+		p.b.options.Changed(p.name)
+	}
+}
+
+// PoolState is a pool as it is now.
+type PoolState struct {
+	Name      string          `json:"name"`
+	Policy    Strategy        `json:"policy"`
+	Waiting   int             `json:"waiting"` // requests that wait for room
+	Upstreams []UpstreamState `json:"upstreams"`
+}
+
+// UpstreamState is an upstream as it is now.
+type UpstreamState struct {
+	ID        string     `json:"id"`
+	URL       string     `json:"url"`
+	State     string     `json:"state"`  // up, down, ejected, draining, disabled
+	Reason    string     `json:"reason"` // for a person; may be empty
+	Weight    int        `json:"weight"`
+	Active    int        `json:"active"`   // requests and upgraded connections
+	Upgraded  int        `json:"upgraded"` // of them
+	DrainEnds *time.Time `json:"drain_ends,omitempty"`
+	Removed   bool       `json:"removed,omitempty"` // not in the config any more
+}
+
+// Pools tells all pools in the config's order.
+func (b *Balancer) Pools() []PoolState {
+	now := time.Now()
+	var all []PoolState
+	for _, p := range b.table.Load().pools {
+		all = append(all, p.state(now))
+	}
+	return all
+}
+
+func (p *pool) state(now time.Time) PoolState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := PoolState{Name: p.name, Policy: p.config.Policy, Waiting: len(p.waiting), Upstreams: []UpstreamState{}}
+	for _, u := range p.upstreams {
+		s.Upstreams = append(s.Upstreams, u.state(p, now))
+	}
+	return s
+}
+
+func (u *upstream) state(p *pool, now time.Time) UpstreamState {
+	s := UpstreamState{ID: u.id, URL: u.config.URL, Weight: u.config.Weight, Active: u.active, Upgraded: u.upgraded, Removed: u.removed, State: "up"}
+	switch {
+	case u.setting == Disabled:
+		s.State = "disabled"
+	case u.setting == Draining:
+		ends := u.drainEnds.UTC()
+		s.State, s.DrainEnds = "draining", &ends
+	case u.down != "":
+		s.State, s.Reason = "down", u.down
+	case now.Before(u.outUntil):
+		s.State, s.Reason = "ejected", fmt.Sprintf("it failed %d requests in a row", p.outliers.config.Failures)
+	case u.leaving, u.asked == 0:
+		s.State, s.Reason = "draining", "its health check says so"
+	}
+	return s
+}

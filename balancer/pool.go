@@ -1,0 +1,170 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// pool is a named group of upstreams that requests are spread over.
+type pool struct {
+	b    *Balancer
+	name string
+
+	mu        sync.Mutex
+	config    PoolConfig
+	picker    *Picker
+	affinity  *Affinity // nil: none
+	outliers  *outliers
+	upstreams []*upstream // of the config, then those that left it and still have clients
+	waiting   []*waiter   // for room, in the order of their coming
+	retries   float64     // that the budget allows now
+
+	places []Candidate // of choose, to be used again
+}
+
+// wish is what a request wants of a pool.
+type wish struct {
+	mark    Mark // of the upstream that it was at before
+	marked  bool
+	expires time.Time   // when its cookie does
+	key     uint64      // for Hash
+	tried   []*upstream // that did not serve it
+}
+
+// waiter is a request that waits for room.
+type waiter struct {
+	wish
+	got chan *upstream // counted already
+}
+
+var (
+	errNoUpstream = errors.New("no upstream of this pool can take requests now")
+	errQueueFull  = errors.New("the upstreams of this pool are full, and as many requests wait as may")
+	errQueueTime  = errors.New("the upstreams of this pool were full for as long as a request may wait")
+)
+
+// acquire finds the upstream of a request and counts it there: strictly the one
+// that its cookie names while that takes it, otherwise the picker's choice among
+// those that it has not tried. It waits for room, in turn. release gives the
+// place back.
+func (p *pool) acquire(ctx context.Context, w wish) (*upstream, error) {
+	p.mu.Lock()
+	u, err := p.choose(w, time.Now())
+	if u != nil || err != nil {
+		p.mu.Unlock()
+		return u, err
+	}
+	if len(p.waiting) >= p.config.Queue.Size {
+		p.mu.Unlock()
+		return nil, errQueueFull
+	}
+	waits := &waiter{w, make(chan *upstream, 1)}
+	p.waiting = append(p.waiting, waits)
+	timeout := p.config.Queue.Timeout
+	p.mu.Unlock()
+
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case u := <-waits.got:
+		return u, nil
+	case <-timer.C:
+		return p.giveUp(waits, errQueueTime)
+	case <-ctx.Done():
+		return p.giveUp(waits, context.Cause(ctx))
+	}
+}
+
+// giveUp takes a waiter out, unless it has got a place in the meantime.
+func (p *pool) giveUp(w *waiter, why error) (*upstream, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.waiting, w); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		return nil, why
+	}
+	return <-w.got, nil
+}
+
+// choose takes a place. Without one and without an error there is none now. p.mu
+// is held.
+func (p *pool) choose(w wish, now time.Time) (*upstream, error) {
+	if w.marked {
+		for _, u := range p.upstreams {
+			if u.mark == w.mark && u.stays() && !now.Before(u.outUntil) && !slices.Contains(w.tried, u) {
+				if u.full() {
+					return nil, nil
+				}
+				u.active++
+				return u, nil
+			}
+		}
+	}
+	ignoreHealth := p.panics()
+	p.places = p.places[:0]
+	some := false
+	for _, u := range p.upstreams {
+		place := Candidate{ID: u.id, Active: u.active, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
+		if !u.usable() || !ignoreHealth && (u.down != "" || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
+			place.Capacity = -1 // out; the picker goes by the same list all the time
+		} else {
+			some = true
+		}
+		p.places = append(p.places, place)
+	}
+	if !some {
+		return nil, errNoUpstream
+	}
+	if i := p.picker.Pick(p.places, w.key); i >= 0 {
+		u := p.upstreams[i]
+		u.active++
+		return u, nil
+	}
+	return nil, nil
+}
+
+// panics tells whether so few upstreams are up that the checks are not believed.
+// p.mu is held.
+func (p *pool) panics() bool {
+	up, all := 0, 0
+	for _, u := range p.upstreams {
+		if u.usable() {
+			all++
+			if u.down == "" {
+				up++
+			}
+		}
+	}
+	return p.config.Passive.panics(up, all)
+}
+
+// release gives a place back, to who has waited longest for it.
+func (p *pool) release(u *upstream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u.active--
+	p.letIn(time.Now())
+}
+
+// letIn gives places to those who wait. p.mu is held.
+func (p *pool) letIn(now time.Time) {
+	stay, full := p.waiting[:0], false
+	for _, w := range p.waiting {
+		if full && !w.marked {
+			stay = append(stay, w)
+			continue
+		}
+		u, err := p.choose(w.wish, now)
+		if u != nil {
+			w.got <- u
+			continue
+		}
+		full = full || err == nil && !w.marked
+		stay = append(stay, w) // where none takes requests now, one may come back while it waits
+	}
+	clear(p.waiting[len(stay):])
+	p.waiting = stay
+}

@@ -1,0 +1,190 @@
+package balancer
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+)
+
+// Serve answers a request for which Route has found a way. The server's listener
+// must be one of reactor.Lend.
+func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
+	s := &serving{b: b, ctx: ctx, pool: r.pool, began: time.Now()}
+	s.visit.client = ctx.Conn()
+	b.visits.add(&s.visit)
+	s.serve()
+	if !s.streams {
+		s.end()
+	}
+}
+
+// serving is one request's way through the balancer.
+type serving struct {
+	visit
+	b        *Balancer
+	ctx      *fasthttp.RequestCtx
+	pool     *pool
+	began    time.Time
+	id       string // of the request
+	http11   bool   // the client's version
+	protocol string // that the client asks to go on with; empty: none
+	wish     wish
+	upstream *upstream // that has counted it; nil: none
+	status   int
+	refused  *refusal // nil: the answer is an upstream's
+	streams  bool     // it goes on when the handler has returned
+}
+
+func (s *serving) serve() {
+	from := s.b.clientOf(s.ctx)
+	h := &s.ctx.Request.Header
+	s.id = requestID(h, from.trusted)
+	if why := s.b.examine(s.ctx); why != nil {
+		s.refuse(why)
+		s.ctx.SetConnectionClose() // where the request ends is a matter of opinion
+		return
+	}
+	s.prepare(from)
+	for {
+		u, err := s.pool.acquire(s.b.ctx, s.wish)
+		if err != nil {
+			s.refuse(placeRefusal(err))
+			return
+		}
+		s.upstream = u
+		failed := s.try(u)
+		if failed == nil {
+			return
+		}
+		if s.gone() {
+			s.ctx.SetConnectionClose()
+			s.status = statusClientLeft
+			return
+		}
+		if failed.client {
+			s.refuse(&refusal{status: fasthttp.StatusBadRequest, code: "bad_request", detail: "the body of the request is broken", cause: failed.err})
+			s.ctx.SetConnectionClose()
+			return
+		}
+		if !failed.stale {
+			s.pool.failed(u, time.Now())
+		}
+		if !s.mayRetry(failed) {
+			s.refuse(answerRefusal(failed))
+			return
+		}
+		s.pool.release(u)
+		s.upstream = nil
+		s.attempts++
+		if !failed.stale {
+			s.wish.tried = append(s.wish.tried, u)
+		}
+	}
+}
+
+// prepare makes the request one of the edge's.
+func (s *serving) prepare(from client) {
+	request := &s.ctx.Request
+	h := &request.Header
+	uri := request.URI()
+	uri.DisablePathNormalizing = true // the upstream gets the path as it was sent
+	s.wish.mark, s.wish.expires, s.wish.marked = s.pool.markOf(h, s.began)
+	s.wish.key = s.pool.keyOf(h, clientAddr(h, from, s.b.trusted))
+	s.http11 = h.IsHTTP11()
+	if hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") {
+		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
+	}
+	h.SetProtocol("HTTP/1.1")
+	passOn(h, from, string(uri.Host()))
+	h.Set("X-Request-Id", s.id)
+	if s.protocol != "" {
+		h.Set(fasthttp.HeaderConnection, "Upgrade")
+		h.Set(fasthttp.HeaderUpgrade, s.protocol)
+	}
+}
+
+// try lets one upstream serve the request.
+func (s *serving) try(u *upstream) *failure {
+	link, failed := u.links.exchange(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints)
+	if failed != nil {
+		return failed
+	}
+	response := &s.ctx.Response
+	s.status = response.StatusCode()
+	s.pool.answered(u, s.status, time.Now())
+	stripConnection(&response.Header)
+	response.Header.Set("X-Request-Id", s.id)
+	s.pool.setAffinity(&response.Header, u, s.wish, s.ctx.IsTLS(), time.Now())
+	if body, ok := response.BodyStream().(*answerBody); ok {
+		body.over, s.streams = s.end, true
+	}
+	switch {
+	case link != nil:
+		s.goOn(link)
+	case s.protocol != "": // what came behind the request was meant for another protocol
+		s.ctx.SetConnectionClose()
+	}
+	return nil
+}
+
+// mayRetry tells whether the request may be sent again: nothing of it has
+// reached the upstream, or its method allows it (RFC 9110 section 9.2.2) and its
+// body is still there; within the pool's attempts and budget.
+func (s *serving) mayRetry(f *failure) bool {
+	request := &s.ctx.Request
+	switch {
+	case request.IsBodyStream() && !f.untouched:
+		return false
+	case !f.untouched && (s.protocol != "" || !isIdempotent(string(request.Header.Method()))):
+		return false
+	case f.stale && s.attempts == 0:
+		return true // that the upstream closes idle connections is no failure of its
+	}
+	return s.attempts+1 < s.pool.attempts() && s.pool.mayRetry()
+}
+
+func isIdempotent(method string) bool {
+	return slices.Contains([]string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}, method)
+}
+
+func (s *serving) refuse(why *refusal) {
+	s.refused, s.status = why, why.status
+	why.answer(&s.ctx.Response, s.id)
+}
+
+// end is the request's last turn.
+func (s *serving) end() {
+	s.b.visits.remove(&s.visit)
+	if s.upstream != nil {
+		s.pool.release(s.upstream)
+	}
+	s.b.record(s)
+}
+
+// passHints sends the 103 in the response to the client.
+func (s *serving) passHints() error {
+	if !s.http11 {
+		return nil // it would not understand (RFC 9110 section 15.2)
+	}
+	return s.ctx.EarlyHints()
+}
+
+func (b *Balancer) clientOf(ctx *fasthttp.RequestCtx) client {
+	addr, _ := netip.AddrFromSlice(ctx.RemoteIP())
+	addr = addr.Unmap()
+	return client{peer: addr, trusted: b.trusted(addr), secure: ctx.IsTLS()}
+}
+
+// requestID is a trusted proxy's, when it has one, or a new one.
+func requestID(h *fasthttp.RequestHeader, trusted bool) string {
+	const longest = 128
+	unprintable := func(c byte) bool { return c <= ' ' || c > '~' }
+	if said := h.Peek("X-Request-Id"); trusted && len(said) > 0 && len(said) <= longest && !slices.ContainsFunc(said, unprintable) {
+		return string(said)
+	}
+	return uuid.Must(uuid.NewV7()).String()
+}

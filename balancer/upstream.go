@@ -1,0 +1,71 @@
+package balancer
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+)
+
+// Setting is what an operator wants of an upstream.
+type Setting string
+
+const (
+	Enabled  Setting = "enabled"
+	Draining Setting = "draining" // nobody new; who has its cookie stays
+	Disabled Setting = "disabled" // nobody, at once; what runs goes on
+)
+
+// upstream is one backend server of a pool. Its numbers are guarded by the
+// pool's mutex, but for those that say otherwise.
+type upstream struct {
+	id        string
+	config    UpstreamConfig
+	links     *links
+	mark      Mark
+	ctx       context.Context // of its checks and its upgraded connections
+	end       context.CancelCauseFunc
+	address   string      // "host:port"
+	tls       *tls.Config // nil: plain
+	stopCheck func()      // nil: it is not checked
+
+	active   int // requests and upgraded connections that it has now
+	upgraded int // of them
+
+	setting    Setting
+	drainEnds  time.Time // when Draining becomes Disabled and upgraded connections end
+	down       string    // why its check holds it for down; empty: it is up, or not checked
+	asked      int       // the weight that it asks for; noWish: its own
+	leaving    bool      // it says that it drains
+	outUntil   time.Time // it failed too many requests
+	readySince time.Time // when it last became usable; zero: from the beginning
+	removed    bool      // it is not in the config any more
+
+	answers [6]uint64 // by the first digit of their status; 0: none came
+}
+
+const noWish = -1
+
+// usable tells whether new clients may be sent there, apart from room.
+func (u *upstream) usable() bool {
+	return u.setting == Enabled && !u.leaving && u.asked != 0 && !u.removed
+}
+
+// stays tells whether a client that has the upstream's cookie may come back.
+func (u *upstream) stays() bool { return u.setting != Disabled && u.down == "" }
+
+// weight is its share at now, in hundredths: while it starts slowly it grows
+// from a hundredth of its own to the whole.
+func (u *upstream) weight(now time.Time, slowStart time.Duration) int {
+	full := 100 * u.config.Weight
+	if u.asked != noWish {
+		full = 100 * u.asked
+	}
+	if since := now.Sub(u.readySince); slowStart > 0 && !u.readySince.IsZero() && since < slowStart {
+		full = int(float64(full) * float64(since) / float64(slowStart))
+	}
+	return max(full, 1)
+}
+
+func (u *upstream) full() bool {
+	return u.config.MaxConnections > 0 && u.active >= u.config.MaxConnections
+}

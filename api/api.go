@@ -57,6 +57,10 @@ type Options struct {
 	Health func(ctx context.Context) Health
 	Hints  func(ctx context.Context) []Hint // optional: what an operator should know when looking at the console
 
+	Pools       func() []Pool                                          // of the balancer
+	SetUpstream func(pool, upstream, setting string) (Upstream, error) // setting: "enabled", "draining" or "disabled"; NotFound
+	Reload      func() (changed []string, err error)                   // reads the config again; Invalid: it has faults, and nothing was changed
+
 	TicketTTL        time.Duration                // 0: auth.DefaultTicketTTL
 	BlockClipboardIn bool                         // what viewers paste is dropped, which tickets tell
 	PublicURL        func(r *http.Request) string // the origin by which the client of r reaches the edge; nil: the request's host

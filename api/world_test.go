@@ -168,6 +168,20 @@ func (w *world) open(change ...func(*Options)) {
 		Nodes: func(context.Context) ([]Node, error) {
 			return []Node{{ID: "edge-1", Status: "online", Version: "test", Streams: 1}}, nil
 		},
+		Pools: func() []Pool {
+			return []Pool{{Name: "web", Policy: "least_connections", Upstreams: []Upstream{{ID: "10.0.0.21:8080", URL: "http://10.0.0.21:8080", State: "up", Weight: 1}}}}
+		},
+		SetUpstream: func(pool, upstream, setting string) (Upstream, error) {
+			if pool != "web" || upstream != "10.0.0.21:8080" {
+				return Upstream{}, store.Errorf(store.NotFound, "there is no upstream %q in a pool %q", upstream, pool)
+			}
+			u := Upstream{ID: upstream, URL: "http://10.0.0.21:8080", State: setting, Weight: 1}
+			if setting == "enabled" {
+				u.State = "up"
+			}
+			return u, nil
+		},
+		Reload: func() ([]string, error) { return []string{"pools"}, nil },
 		Health: func(ctx context.Context) Health {
 			h := Health{Version: "test", Database: connected, Redis: disabled, Agents: 1}
 			if err := w.store.Ping(ctx); err != nil {

@@ -141,6 +141,20 @@ func (b *Balancer) sweep() {
 	}
 }
 
+// Drain waits until all that it serves has ended, upgraded connections too, or
+// ctx ends.
+func (b *Balancer) Drain(ctx context.Context) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for b.Active() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // Active is how many requests and upgraded connections it serves now.
 func (b *Balancer) Active() int { return b.visits.count() }
 

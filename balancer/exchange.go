@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http/httputil"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -52,7 +53,12 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 		return nil, &failure{err: err, untouched: true}
 	}
 	v.hold(l)
-	if err := ls.send(l, request); err != nil && !l.answers() {
+	if request.IsBodyStream() {
+		l.sender = v.client
+	}
+	err = ls.send(l, request)
+	l.sender = nil
+	if err != nil && !l.answers() {
 		failed := ls.fail(v, l, err)
 		failed.client = !l.deaf
 		return nil, failed
@@ -159,6 +165,7 @@ func (b *answerBody) begin(response *fasthttp.Response) (err error) {
 const chunked = -1 // what fasthttp calls the length of a chunked body
 
 func (b *answerBody) Read(p []byte) (n int, err error) {
+	_ = b.visit.client.SetWriteDeadline(time.Now().Add(b.link.wait)) // the server's is for a whole answer, and this one may be large
 	n, err = b.from.Read(p)
 	limited, ok := b.from.(*io.LimitedReader)
 	switch {

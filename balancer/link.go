@@ -20,6 +20,7 @@ type link struct {
 	reader   *bufio.Reader
 	used     bool      // it has carried a request before
 	deaf     bool      // it can't be written to any more
+	sender   net.Conn  // the client whose body is being written; nil: none
 	idleAt   time.Time // since when it carries none
 }
 
@@ -29,7 +30,11 @@ func (l *link) Read(p []byte) (int, error) {
 }
 
 func (l *link) Write(p []byte) (int, error) {
-	_ = l.Conn.SetWriteDeadline(time.Now().Add(l.wait))
+	now := time.Now()
+	_ = l.Conn.SetWriteDeadline(now.Add(l.wait))
+	if l.sender != nil { // the server's deadline is for a whole request, and this one may be large
+		_ = l.sender.SetReadDeadline(now.Add(l.wait))
+	}
 	n, err := l.Conn.Write(p)
 	l.deaf = l.deaf || err != nil
 	return n, err

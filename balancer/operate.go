@@ -204,23 +204,23 @@ func (p *pool) changed(u *upstream, to string) {
 
 // PoolState is a pool as it is now.
 type PoolState struct {
-	Name      string          `json:"name"`
-	Policy    Strategy        `json:"policy"`
-	Waiting   int             `json:"waiting"` // requests that wait for room
-	Upstreams []UpstreamState `json:"upstreams"`
+	Name      string
+	Policy    Strategy
+	Waiting   int // requests that wait for room
+	Upstreams []UpstreamState
 }
 
 // UpstreamState is an upstream as it is now.
 type UpstreamState struct {
-	ID        string     `json:"id"`
-	URL       string     `json:"url"`
-	State     string     `json:"state"`  // up, down, ejected, draining, disabled
-	Reason    string     `json:"reason"` // for a person; may be empty
-	Weight    int        `json:"weight"`
-	Active    int        `json:"active"`   // requests and upgraded connections
-	Upgraded  int        `json:"upgraded"` // of them
-	DrainEnds *time.Time `json:"drain_ends,omitempty"`
-	Removed   bool       `json:"removed,omitempty"` // not in the config any more
+	ID        string
+	URL       string
+	State     string // "up", "down", "ejected", "draining" or "disabled"
+	Reason    string // for a person; may be empty
+	Weight    int
+	Active    int        // requests and upgraded connections
+	Upgraded  int        // of them
+	DrainEnds *time.Time // nil: it does not drain for an operator
+	Removed   bool       // not in the config any more
 }
 
 // Pools tells all pools in the config's order.

@@ -13,6 +13,9 @@ type Route struct {
 	pool *pool
 }
 
+// OfHost tells whether the route is for certain hosts only.
+func (r *Route) OfHost() bool { return r.host != "" }
+
 // sortRoutes puts them into the order in which they are tried: hosts before
 // wildcards before none, then longer paths before shorter ones.
 func sortRoutes(routes []Route) {

@@ -21,12 +21,13 @@ const (
 	Agents Verb = "agents"
 	Nodes  Verb = "nodes"
 	Keys   Verb = "keys"
+	Pools  Verb = "pools" // and the config that they come from
 )
 
 // Verbs lists every verb.
 func Verbs() []Verb {
 	return []Verb{
-		Self, ListSessions, CreateSession, CreateDirect, GetSession, StopSession, ViewSession, ControlSession, Agents, Nodes, Keys,
+		Self, ListSessions, CreateSession, CreateDirect, GetSession, StopSession, ViewSession, ControlSession, Agents, Nodes, Keys, Pools,
 	}
 }
 

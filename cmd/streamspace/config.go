@@ -17,18 +17,20 @@ import (
 
 // edgeConfig is the file of `streamspace edge`.
 type edgeConfig struct {
-	Listen  listenConfig `yaml:"listen"`
-	TLS     tlsConfig    `yaml:"tls"`
-	Node    nodeConfig   `yaml:"node"`
-	Store   storeConfig  `yaml:"store"`
-	VNC     vncConfig    `yaml:"vnc"`
-	Drain   drainConfig  `yaml:"drain"`
-	Direct  directConfig `yaml:"direct"`
-	Agents  agentsConfig `yaml:"agents"`
-	Redis   *later       `yaml:"redis"`
-	Cluster *later       `yaml:"cluster"`
-	Pools   *later       `yaml:"pools"`
-	Routes  *later       `yaml:"routes"`
+	Listen  listenConfig  `yaml:"listen"`
+	TLS     tlsConfig     `yaml:"tls"`
+	Node    nodeConfig    `yaml:"node"`
+	Store   storeConfig   `yaml:"store"`
+	VNC     vncConfig     `yaml:"vnc"`
+	Drain   drainConfig   `yaml:"drain"`
+	Direct  directConfig  `yaml:"direct"`
+	Agents  agentsConfig  `yaml:"agents"`
+	Redis   *later        `yaml:"redis"`
+	Cluster *later        `yaml:"cluster"`
+	Pools   []poolConfig  `yaml:"pools"`
+	Routes  []routeConfig `yaml:"routes"`
+
+	TrustedProxies []string `yaml:"trusted_proxies"` // whose words about a client count
 
 	flags map[string]string // by key: the flag that set it, for errors to name; nil: all came from a file
 }
@@ -215,7 +217,8 @@ func (c *edgeConfig) validate(f *faults) {
 	if c.Agents.Headroom < 0 || c.Agents.Headroom >= 1 {
 		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", c.Agents.Headroom)
 	}
-	for _, path := range []string{"redis", "cluster", "pools", "routes", "store.postgres", "tls.acme"} {
+	c.validateBalancer(f)
+	for _, path := range []string{"redis", "cluster", "store.postgres", "tls.acme"} {
 		if f.has(path) {
 			f.add(path, "this version does not support it yet; remove it")
 		}

@@ -91,7 +91,11 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "direct: {passwords: [{endpoint: \"10.0.0.0/8:5900\", password: secret}]}":                                  "edge.yml:2:52: direct.passwords[0].password: unknown key; here are allowed: endpoint, file, user",
 		smallestEdge + "tls: {off: true}\n":                                                                                        "edge.yml:2:1: tls: is set twice; the first is on line 1",
 		smallestEdge + "redis: {addrs: [a]}":                                                                                       "edge.yml:2:8: redis: this version does not support it yet",
-		smallestEdge + "pools:\n  - name: web":                                                                                     "pools: this version does not support it yet",
+		smallestEdge + "pools:\n  - name: web":                                                                                     "edge.yml:3:5: pools[0].upstreams: at least one is needed",
+		smallestEdge + "pools:\n  - {name: web, upstreams: [{url: 10.0.0.21}]}\nroutes: [{path: app, pool: wbe}]\n":                `edge.yml:4:17: routes[0].path: "app" must begin with a slash`,
+		smallestEdge + "pools: [{name: web, policy: fastest, upstreams: [{url: \"http://a\"}]}]\n":                                 `edge.yml:2:29: pools[0].policy: "fastest" is not a strategy; use one of: round_robin`,
+		smallestEdge + "pools: [{name: web, affinity: {ttl: 48h}, upstreams: [{url: \"http://a\", wait: 1}]}]\n":                   "edge.yml:2:73: pools[0].upstreams[0].wait: unknown key",
+		smallestEdge + "trusted_proxies: [10.0.0.0/33]\n":                                                                          `edge.yml:2:19: trusted_proxies[0]: "10.0.0.0/33" is not a network`,
 		smallestEdge + "store: {postgres: {}}":                                                                                     "edge.yml:2:19: store.postgres: this version does not support it yet",
 		smallestEdge + "node: {advertise: ftp://x}":                                                                                "node.advertise",
 		smallestEdge + "---\n" + smallestEdge:                                                                                      "edge.yml",
@@ -107,7 +111,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 
 func TestOneFaultForWhatIsNotServedYet(t *testing.T) {
 	for key, text := range map[string]string{
-		"redis": smallestEdge + "redis: {addrs: [a]}", "pools": smallestEdge + "pools: [{name: web}]",
+		"redis":          smallestEdge + "redis: {addrs: [a]}",
 		"store.postgres": smallestEdge + "store: {postgres: {primary: x}}", "tls.acme": "tls: {acme: {email: a@example.org}}\n",
 	} {
 		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
+	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
@@ -51,7 +53,8 @@ func (c *edgeCommand) Run(s *surroundings) error {
 	if err := e.writeFirstKeys(ctx); err != nil {
 		return errors.Join(err, e.close())
 	}
-	stopReload := e.reloadOnHangup(c.Config)
+	e.file = c.Config
+	stopReload := e.reloadOnHangup()
 	defer stopReload()
 	return e.serve(ctx)
 }
@@ -59,7 +62,10 @@ func (c *edgeCommand) Run(s *surroundings) error {
 // edge is one running edge: opened, served, drained, closed, in this order.
 type edge struct {
 	config *edgeConfig
+	file   string // that the config is from; empty: there is none
 	log    *zap.Logger
+
+	reloading sync.Mutex
 
 	registry     *prometheus.Registry
 	certificates *certificates // nil when TLS is off
@@ -71,6 +77,7 @@ type edge struct {
 	loops        *reactor.Reactor
 	viewers      *proxy.Proxy
 	direct       *proxy.Direct
+	balancer     *balancer.Balancer
 	sessions     *session.Manager
 
 	public   []net.Listener
@@ -95,7 +102,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			return 1
 		}))
 	for _, step := range []func(context.Context) error{
-		e.openCertificates, e.openStore, e.openDataPath, e.openSessions, e.openServers, e.listen,
+		e.openCertificates, e.openStore, e.openDataPath, e.openBalancer, e.openSessions, e.openServers, e.listen,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())
@@ -264,6 +271,7 @@ func (e *edge) drain() error {
 	if err := e.server.ShutdownWithContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("draining requests: %w", err)
 	}
+	e.balancer.Drain(ctx)
 	return nil
 }
 
@@ -281,6 +289,9 @@ func (e *edge) close() error {
 	}
 	if e.viewers != nil {
 		errs = append(errs, e.viewers.Close(ctx))
+	}
+	if e.balancer != nil {
+		errs = append(errs, e.balancer.Close(ctx))
 	}
 	if e.loops != nil {
 		e.loops.Close()

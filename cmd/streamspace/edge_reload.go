@@ -1,22 +1,25 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 // reloadOnHangup reloads at each SIGHUP until the returned function is called.
-func (e *edge) reloadOnHangup(file string) (stop func()) {
+func (e *edge) reloadOnHangup() (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		for range hangups {
-			e.reload(file)
+			_, _ = e.reload() // the log tells
 		}
 	}()
 	return func() {
@@ -26,22 +29,32 @@ func (e *edge) reloadOnHangup(file string) (stop func()) {
 	}
 }
 
-// reload checks the whole config and takes the certificates from it; a fault
-// keeps what is served now.
-func (e *edge) reload(file string) {
+// reload checks the whole config and takes pools, routes, trusted proxies and
+// the certificates from it; a fault keeps what is served now.
+func (e *edge) reload() (changed []string, err error) {
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
+	if e.file == "" {
+		return nil, store.Errorf(store.Invalid, "this edge was started without a config file, so there is nothing to read again")
+	}
 	config := defaultEdgeConfig()
-	if err := loadConfig(file, config); err != nil {
+	if err := loadConfig(e.file, config); err != nil {
 		e.log.Error("reload: the config has faults, nothing was changed", zap.Error(err))
-		return
+		var faults *configError
+		if errors.As(err, &faults) {
+			return nil, store.Errorf(store.Invalid, "the config has faults, nothing was changed: %v", err)
+		}
+		return nil, err
 	}
-	if e.certificates == nil || config.TLS.Off || config.TLS.SelfSigned {
-		e.log.Info("reload: the config is valid; there are no certificate files to reload")
-		return
+	changed = []string{"pools", "routes", "trusted_proxies"}
+	if e.certificates != nil && !config.TLS.Off && !config.TLS.SelfSigned {
+		if err := e.certificates.load(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
+			e.log.Error("reload: the certificate can't be used, nothing was changed", zap.Error(err))
+			return nil, store.Errorf(store.Invalid, "nothing was changed: %v", err)
+		}
+		changed = append(changed, "tls.cert_file", "tls.key_file")
 	}
-	if err := e.certificates.load(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
-		e.log.Error("reload: the certificate was not changed", zap.Error(err))
-		return
-	}
-	e.log.Info("reload: new connections get the certificate of now; other changes of the config need a restart",
-		zap.String("cert_file", config.TLS.CertFile))
+	e.balancer.Load(config.balancerConfig())
+	e.log.Info("reload: done; other changes of the config need a restart", zap.Strings("changed", changed), zap.String("cert_file", config.TLS.CertFile))
+	return changed, nil
 }

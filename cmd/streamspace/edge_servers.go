@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,7 +29,7 @@ const (
 	writeTimeout = 30 * time.Second // one answer
 	idleTimeout  = 75 * time.Second // a kept-alive connection between requests
 	maxHeader    = 16 << 10         // bytes of request line and header
-	maxBody      = 1<<20 + 1        // the API's limit and one byte, so that the API itself can refuse it in words
+	bodyAhead    = 64 << 10         // of a body, is read before it is served
 )
 
 func (e *edge) openServers(context.Context) error {
@@ -58,6 +59,9 @@ func (e *edge) openServers(context.Context) error {
 		Nodes:            e.nodes,
 		Health:           e.health,
 		Hints:            e.hints,
+		Pools:            e.pools,
+		SetUpstream:      e.setUpstream,
+		Reload:           e.reload,
 		TicketTTL:        e.config.VNC.TicketTTL.std(),
 		PublicURL:        e.publicURL,
 		AllowedOrigins:   e.config.allowedOrigins(),
@@ -70,7 +74,9 @@ func (e *edge) openServers(context.Context) error {
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
 		ReadBufferSize:        maxHeader,
-		MaxRequestBodySize:    maxBody,
+		StreamRequestBody:     true, // pools take bodies of any size; the API has a limit of its own
+		MaxRequestBodySize:    bodyAhead,
+		NoDefaultDate:         true,
 		NoDefaultServerHeader: true,
 		ErrorHandler:          answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential
@@ -93,6 +99,14 @@ func (e *edge) joinPin() string {
 // else to the API and the console.
 func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
+		if r := e.balancer.Route(ctx); r != nil && (r.OfHost() || !isOwn(ctx.Path())) {
+			e.balancer.Serve(ctx, r)
+			if e.draining.Load() && !ctx.Hijacked() {
+				ctx.SetConnectionClose()
+			}
+			return
+		}
+		setDate(ctx)
 		switch string(ctx.Path()) {
 		case "/ws/vnc":
 			e.viewers.ServeViewer(ctx)
@@ -109,6 +123,18 @@ func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHan
 			ctx.SetConnectionClose()
 		}
 	}
+}
+
+// isOwn tells the paths that stay the edge's when a route is for every host.
+func isOwn(path []byte) bool {
+	return bytes.HasPrefix(path, []byte("/api/v1/")) || string(path) == "/ws/vnc" || string(path) == "/health"
+}
+
+// setDate does what the server leaves out, so that the date of an upstream's
+// answer stays (RFC 9110 section 6.6.1).
+func setDate(ctx *fasthttp.RequestCtx) {
+	var b [len(http.TimeFormat)]byte
+	ctx.Response.Header.SetBytesV(fasthttp.HeaderDate, time.Now().UTC().AppendFormat(b[:0], http.TimeFormat))
 }
 
 // serveRedirect answers plain HTTP with the HTTPS address.

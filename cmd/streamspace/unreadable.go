@@ -20,8 +20,6 @@ func answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	var header *fasthttp.ErrSmallBuffer
 	var network net.Error
 	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		detail = "the body is larger than 1 MiB"
 	case errors.As(err, &header):
 		status, detail = http.StatusRequestHeaderFieldsTooLarge, "the request line and header are larger than 16 KiB"
 	case errors.As(err, &network) && network.Timeout():

@@ -1,0 +1,58 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
+)
+
+// Pool is a group of the balancer's upstreams as it is now.
+type Pool struct {
+	Name      string     `json:"name"`
+	Policy    string     `json:"policy"`
+	Waiting   int        `json:"waiting"` // requests that wait for room
+	Upstreams []Upstream `json:"upstreams"`
+}
+
+// Upstream is a backend server of a pool as it is now.
+type Upstream struct {
+	ID        string     `json:"id"`
+	URL       string     `json:"url"`
+	State     string     `json:"state"`  // "up", "down", "ejected", "draining" or "disabled"
+	Reason    string     `json:"reason"` // for a person; may be empty
+	Weight    int        `json:"weight"`
+	Active    int        `json:"active"`               // requests and upgraded connections
+	Upgraded  int        `json:"upgraded"`             // of them
+	DrainEnds *time.Time `json:"drain_ends,omitempty"` // when who is still there is sent elsewhere
+	Removed   bool       `json:"removed,omitempty"`    // not in the config any more; it only drains
+}
+
+func (s *server) listPools(w http.ResponseWriter, _ *http.Request, _ auth.Caller) error {
+	return s.writeJSON(w, http.StatusOK, struct {
+		Pools []Pool `json:"pools"`
+	}{append([]Pool{}, s.o.Pools()...)})
+}
+
+// setUpstream answers an operator's word on an upstream.
+func (s *server) setUpstream(setting string) handler {
+	return func(w http.ResponseWriter, r *http.Request, _ auth.Caller) error {
+		u, err := s.o.SetUpstream(r.PathValue("pool"), r.PathValue("upstream"), setting)
+		if err != nil {
+			return err
+		}
+		return s.writeJSON(w, http.StatusAccepted, u)
+	}
+}
+
+// reload reads the config again. What is wrong with it is told, and nothing
+// changes then.
+func (s *server) reload(w http.ResponseWriter, _ *http.Request, _ auth.Caller) error {
+	changed, err := s.o.Reload()
+	if err != nil {
+		return err
+	}
+	return s.writeJSON(w, http.StatusOK, struct {
+		Reloaded []string `json:"reloaded"`
+	}{append([]string{}, changed...)})
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/streamspace-dev/streamspace-edge/api"
+	"github.com/streamspace-dev/streamspace-edge/balancer"
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+func (e *edge) openBalancer(ctx context.Context) error {
+	secret, err := e.store.Secret(ctx, "affinity")
+	if err != nil {
+		return err
+	}
+	e.balancer = balancer.New(balancer.Options{
+		Log:     e.log.Named("balancer"),
+		Metrics: balancer.NewMetrics(e.registry),
+		Reactor: e.loops,
+		Secret:  secret,
+		Changed: func(pool string) {
+			e.coord.Publish(context.Background(), store.Event{Type: "pool", ID: pool})
+		},
+	})
+	e.balancer.Load(e.config.balancerConfig())
+	return nil
+}
+
+// pools are the balancer's, in the API's words.
+func (e *edge) pools() []api.Pool {
+	var pools []api.Pool
+	for _, p := range e.balancer.Pools() {
+		one := api.Pool{Name: p.Name, Policy: string(p.Policy), Waiting: p.Waiting, Upstreams: []api.Upstream{}}
+		for _, u := range p.Upstreams {
+			one.Upstreams = append(one.Upstreams, api.Upstream(u))
+		}
+		pools = append(pools, one)
+	}
+	return pools
+}
+
+func (e *edge) setUpstream(pool, upstream, setting string) (api.Upstream, error) {
+	u, err := e.balancer.Set(pool, upstream, balancer.Setting(setting), 0)
+	if errors.Is(err, balancer.ErrUnknown) {
+		return api.Upstream{}, store.Errorf(store.NotFound, "%v", err)
+	}
+	return api.Upstream(u), err
+}

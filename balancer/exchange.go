@@ -54,7 +54,7 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 	}
 	v.hold(l)
 	if request.IsBodyStream() {
-		l.sender = v.client
+		l.sender, l.writeBy = v.client, time.Time{}
 	}
 	err = ls.send(l, request)
 	l.sender = nil
@@ -134,7 +134,9 @@ type answerBody struct {
 	from  io.Reader
 	whole bool   // its end has been read
 	over  func() // optional: called by Close, once
-	done  sync.Once
+
+	writeBy time.Time // the client's deadline that is set
+	done    sync.Once
 }
 
 // begin takes a small body as a whole, and otherwise makes itself the
@@ -165,7 +167,10 @@ func (b *answerBody) begin(response *fasthttp.Response) (err error) {
 const chunked = -1 // what fasthttp calls the length of a chunked body
 
 func (b *answerBody) Read(p []byte) (n int, err error) {
-	_ = b.visit.client.SetWriteDeadline(time.Now().Add(b.link.wait)) // the server's is for a whole answer, and this one may be large
+	if by := time.Now().Add(b.link.wait); by.Sub(b.writeBy) > deadlineGrain(b.link.wait) {
+		b.writeBy = by
+		_ = b.visit.client.SetWriteDeadline(by) // the server's is for a whole answer, and this one may be large
+	}
 	n, err = b.from.Read(p)
 	limited, ok := b.from.(*io.LimitedReader)
 	switch {

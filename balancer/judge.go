@@ -103,7 +103,26 @@ func (p *pool) setAffinity(h *fasthttp.ResponseHeader, u *upstream, w wish, secu
 	if affinity == nil || w.marked && w.mark == u.mark && w.expires.Sub(now) > affinity.config.TTL/2 {
 		return
 	}
-	h.Add(fasthttp.HeaderSetCookie, affinity.SetCookie(u.mark, secure, now))
+	h.Add(fasthttp.HeaderSetCookie, p.cookieOf(affinity, u, secure, now))
+}
+
+// cookieOf makes one cookie a second for each upstream: what it says does not
+// change more often.
+func (p *pool) cookieOf(affinity *Affinity, u *upstream, secure bool, now time.Time) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := &u.cookie; c.text == "" || c.of != affinity || c.secure != secure || c.second != now.Unix() {
+		*c = issued{affinity, secure, now.Unix(), affinity.SetCookie(u.mark, secure, now)}
+	}
+	return u.cookie.text
+}
+
+// issued is a Set-Cookie header and what it was made for.
+type issued struct {
+	of     *Affinity
+	secure bool
+	second int64
+	text   string
 }
 
 // keyOf is what the hash policy goes by; 0 with any other.

@@ -22,6 +22,7 @@ type upstream struct {
 	config    UpstreamConfig
 	links     *links
 	mark      Mark
+	cookie    issued          // the latest one for it
 	ctx       context.Context // of its checks and its upgraded connections
 	end       context.CancelCauseFunc
 	address   string      // "host:port"

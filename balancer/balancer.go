@@ -36,6 +36,9 @@ type Balancer struct {
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // health checks, upgraded connections, the sweep
 
+	entering sync.Mutex
+	closing  bool // guarded by entering
+
 	loading sync.Mutex // one Load at a time
 	table   atomic.Pointer[table]
 	retired []*pool // not in the table any more, but with clients; guarded by loading
@@ -155,12 +158,27 @@ func (b *Balancer) Drain(ctx context.Context) {
 	}
 }
 
+// enter counts one that Close waits for; it calls running.Done. After Close
+// there is none.
+func (b *Balancer) enter() bool {
+	b.entering.Lock()
+	defer b.entering.Unlock()
+	if b.closing {
+		return false
+	}
+	b.running.Add(1)
+	return true
+}
+
 // Active is how many requests and upgraded connections it serves now.
 func (b *Balancer) Active() int { return b.visits.count() }
 
 // Close ends the upgraded connections and waits for all that it started. The
 // server must take no more requests.
 func (b *Balancer) Close(ctx context.Context) error {
+	b.entering.Lock()
+	b.closing = true
+	b.entering.Unlock()
 	b.cancel(errClosing)
 	done := make(chan struct{})
 	go func() {

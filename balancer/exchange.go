@@ -67,6 +67,9 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 		return nil, ls.fail(v, l, err)
 	}
 	if response.StatusCode() == fasthttp.StatusSwitchingProtocols {
+		if len(request.Header.Peek(fasthttp.HeaderUpgrade)) == 0 {
+			return nil, ls.fail(v, l, errors.New("it goes on with another protocol unasked"))
+		}
 		v.letGo()
 		return l, nil
 	}
@@ -133,7 +136,8 @@ type answerBody struct {
 	keep  bool // the connection is good for another request
 	from  io.Reader
 	whole bool   // its end has been read
-	over  func() // optional: called by Close, once
+	over  func() // optional: called at the end, once
+	taken bool   // Close is not the end: who took it calls finish
 
 	writeBy time.Time // the client's deadline that is set
 	done    sync.Once
@@ -184,9 +188,18 @@ func (b *answerBody) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Close gives the connection back, or ends it when the body was not read to its
-// end. It may come again.
+// Close is finish for the server, which has nothing to do with a body that
+// somebody else has taken.
 func (b *answerBody) Close() error {
+	if !b.taken {
+		b.finish()
+	}
+	return nil
+}
+
+// finish gives the connection back, or ends it when the body was not read to its
+// end. It may come again.
+func (b *answerBody) finish() {
 	b.done.Do(func() {
 		if b.visit.letGo() && b.whole && b.keep {
 			b.links.put(b.link)
@@ -197,7 +210,6 @@ func (b *answerBody) Close() error {
 			b.over()
 		}
 	})
-	return nil
 }
 
 // chunks reads a chunked body and the trailers behind it.

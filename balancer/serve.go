@@ -49,15 +49,19 @@ func (s *serving) serve() {
 		return
 	}
 	s.prepare(from)
+	var failed *failure
 	for {
 		u, err := s.pool.acquire(s.b.ctx, s.wish)
+		if err != nil && failed != nil {
+			s.refuse(answerRefusal(failed)) // it says more than that no other is left
+			return
+		}
 		if err != nil {
 			s.refuse(placeRefusal(err))
 			return
 		}
 		s.upstream = u
-		failed := s.try(u)
-		if failed == nil {
+		if failed = s.try(u); failed == nil {
 			return
 		}
 		if s.gone() {
@@ -95,7 +99,7 @@ func (s *serving) prepare(from client) {
 	s.wish.mark, s.wish.expires, s.wish.marked = s.pool.markOf(h, s.began)
 	s.wish.key = s.pool.keyOf(h, clientAddr(h, from, s.b.trusted))
 	s.http11 = h.IsHTTP11()
-	if hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") {
+	if hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
 	}
 	h.SetProtocol("HTTP/1.1")
@@ -116,16 +120,22 @@ func (s *serving) try(u *upstream) *failure {
 	response := &s.ctx.Response
 	s.status = response.StatusCode()
 	s.pool.answered(u, s.status, time.Now())
+	protocol := string(response.Header.Peek(fasthttp.HeaderUpgrade))
 	stripConnection(&response.Header)
 	response.Header.Set("X-Request-Id", s.id)
 	s.pool.setAffinity(&response.Header, u, s.wish, s.ctx.IsTLS(), time.Now())
+	if link != nil {
+		s.goOn(link, protocol)
+		return nil
+	}
 	if body, ok := response.BodyStream().(*answerBody); ok {
 		body.over, s.streams = s.end, true
+		if !s.http11 && response.Header.ContentLength() < 0 {
+			s.answerOld(body)
+			return nil
+		}
 	}
-	switch {
-	case link != nil:
-		s.goOn(link)
-	case s.protocol != "": // what came behind the request was meant for another protocol
+	if s.protocol != "" { // what came behind the request was meant for another protocol
 		s.ctx.SetConnectionClose()
 	}
 	return nil

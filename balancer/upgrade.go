@@ -1,7 +1,10 @@
 package balancer
 
 import (
+	"bufio"
+	"io"
 	"net"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -11,24 +14,65 @@ import (
 
 // goOn joins the client with the upstream's connection, which speak another
 // protocol from here on.
-func (s *serving) goOn(l *link) {
-	protocol := s.protocol
-	s.ctx.Response.Header.Set(fasthttp.HeaderConnection, "Upgrade")
-	s.ctx.Response.Header.Set(fasthttp.HeaderUpgrade, protocol)
+//
+// The answer is written here: fasthttp may find the client gone while it writes
+// one, and then never calls the handler, who has connections to close.
+func (s *serving) goOn(l *link, protocol string) {
+	head := &fasthttp.ResponseHeader{}
+	s.ctx.Response.Header.CopyTo(head)
+	head.Set(fasthttp.HeaderConnection, "Upgrade")
+	head.Set(fasthttp.HeaderUpgrade, protocol)
 	s.streams = true
-	s.pool.switched(s.upstream, +1)
-	s.b.running.Add(1)
-	s.ctx.Hijack(func(hijacked net.Conn) {
+	s.hijack(func(client net.Conn, ahead []byte) {
 		upstream, said := l.takeOver(s.b.buffers)
-		client, ahead, err := reactor.TakeOver(hijacked)
-		if err != nil {
-			_ = upstream.Close()
-			s.joined(reactor.Joined{By: "edge", Cause: err})
+		if !s.b.enter() {
+			_, _ = upstream.Close(), client.Close()
+			s.end()
+			return
+		}
+		s.pool.switched(s.upstream, +1)
+		if err := writeHead(client, head); err != nil {
+			_, _ = upstream.Close(), client.Close()
+			s.joined(reactor.Joined{By: "client", Cause: err})
 			return
 		}
 		s.b.options.Reactor.Join(s.upstream.ctx, reactor.Side{Conn: client, Name: "client", Ahead: ahead},
 			reactor.Side{Conn: upstream, Name: "upstream", Ahead: said}, "edge", s.joined)
+	}, func() {
+		s.b.buffers.putReader(l.reader)
+		_ = l.Conn.Close()
+		s.end()
 	})
+}
+
+// hijack takes the client's connection from the server and gives it to f, or
+// calls failed.
+func (s *serving) hijack(f func(client net.Conn, ahead []byte), failed func()) {
+	s.ctx.HijackSetNoResponse(true)
+	s.ctx.Hijack(func(hijacked net.Conn) {
+		client, ahead, err := reactor.TakeOver(hijacked)
+		if err != nil {
+			s.b.log.Error("a client's connection can't be taken over", zap.String("request", s.id), zap.Error(err))
+			failed()
+			return
+		}
+		f(client, ahead)
+	})
+}
+
+// headLimit is how long a client may take for the head of an answer.
+const headLimit = 30 * time.Second
+
+func writeHead(client net.Conn, head *fasthttp.ResponseHeader) error {
+	_ = client.SetWriteDeadline(time.Now().Add(headLimit))
+	w := bufio.NewWriter(client)
+	if err := head.Write(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return client.SetWriteDeadline(time.Time{})
 }
 
 // joined is the last turn of an upgraded connection.
@@ -39,3 +83,24 @@ func (s *serving) joined(end reactor.Joined) {
 		zap.String("by", end.By), zap.Error(end.Cause), zap.Int64("to_upstream", end.FromA), zap.Int64("to_client", end.FromB), zap.Duration("lasted", end.Lasted))
 	s.end()
 }
+
+// answerOld answers a client of HTTP/1.0, which knows no chunks, with a body of
+// unknown size: its end is the connection's.
+func (s *serving) answerOld(body *answerBody) {
+	head := &fasthttp.ResponseHeader{}
+	s.ctx.Response.Header.CopyTo(head)
+	head.Del(fasthttp.HeaderTransferEncoding)
+	head.SetContentLength(identity)
+	head.SetProtocol([]byte("HTTP/1.0"))
+	head.SetConnectionClose()
+	body.taken = true
+	s.hijack(func(client net.Conn, _ []byte) {
+		defer client.Close()
+		defer body.finish()
+		if writeHead(client, head) == nil {
+			_, _ = io.Copy(client, body) // who gets less sees no difference, as ever with HTTP/1.0
+		}
+	}, body.finish)
+}
+
+const identity = -2 // what fasthttp calls the length of a body that ends with its connection

@@ -9,20 +9,24 @@ import (
 	"time"
 )
 
-const (
-	// halfClosedIdle ends a stream of which one side has said its last and the
-	// other says nothing: it may have gone without a trace.
-	halfClosedIdle = 5 * time.Minute
+// joinTimes are a join's deadlines.
+type joinTimes struct {
+	// halfClosed ends a join of which one side has said its last and the other
+	// says nothing: it may have gone without a trace.
+	halfClosed time.Duration
 
-	// lastWords is how long what was read of a side that failed may take to
-	// reach the other.
-	lastWords = 5 * time.Second
+	// lastWords is how long what was read of a side that failed may take to reach
+	// the other.
+	lastWords time.Duration
 
-	// Every lookEvery a stream looks whether both peers' kernels still
-	// acknowledge what was sent; maxSilence without is the end.
-	lookEvery  = 15 * time.Second
-	maxSilence = 60 * time.Second
-)
+	// Every look a join asks whether both peers' kernels still acknowledge what was
+	// sent; silence without is the end.
+	look, silence time.Duration
+}
+
+func defaultJoinTimes() joinTimes {
+	return joinTimes{halfClosed: 5 * time.Minute, lastWords: 5 * time.Second, look: 15 * time.Second, silence: time.Minute}
+}
 
 // Joined tells how a join ended.
 type Joined struct {
@@ -46,8 +50,9 @@ type join struct {
 	forget func() bool  // that ctx ends the join
 	began  time.Time
 	a, b   leg
+	times  joinTimes
 	look   *Timer
-	late   *Timer // of halfClosedIdle, then of lastWords
+	late   *Timer // of times.halfClosed, then of times.lastWords
 	failed bool
 	told   Joined
 }
@@ -69,9 +74,13 @@ type leg struct {
 // then it closes both and calls done, on a goroutine of its own. Half-close is
 // passed on. It does not wait. Both connections are the join's from here on.
 func (r *Reactor) Join(ctx context.Context, a, b Side, ender string, done func(Joined)) {
+	r.join(ctx, a, b, ender, defaultJoinTimes(), done)
+}
+
+func (r *Reactor) join(ctx context.Context, a, b Side, ender string, times joinTimes, done func(Joined)) {
 	KeepAlive(a.Conn)
 	KeepAlive(b.Conn)
-	j := &join{loop: r.Loop(), began: time.Now(), done: done}
+	j := &join{loop: r.Loop(), began: time.Now(), times: times, done: done}
 	j.a = leg{join: j, name: a.Name, to: &j.b}
 	j.b = leg{join: j, name: b.Name, to: &j.a}
 	if !j.loop.Do(func() { j.begin(ctx, a, b, ender) }) {
@@ -87,7 +96,7 @@ func (j *join) begin(ctx context.Context, a, b Side, ender string) {
 	})
 	j.late = j.loop.NewTimer(func() { j.end(ender, errors.New("it waited for too long")) })
 	j.look = j.loop.NewTimer(j.lookAtPeers)
-	j.look.Set(j.loop.Now().Add(lookEvery))
+	j.look.Set(j.loop.Now().Add(j.times.look))
 	j.a.conn, j.b.conn = j.loop.Add(a.Conn, &j.a), j.loop.Add(b.Conn, &j.b)
 	j.a.takeAhead(a.Ahead)
 	j.b.takeAhead(b.Ahead)
@@ -143,7 +152,7 @@ func (l *leg) passOn(n int) {
 	if l.to.conn.Failure() != nil {
 		l.to.deaf = true
 		l.conn.Pause()
-		l.late.Set(l.loop.Now().Add(lastWords))
+		l.late.Set(l.loop.Now().Add(l.times.lastWords))
 		return
 	}
 	l.passed += int64(n)
@@ -151,7 +160,7 @@ func (l *leg) passOn(n int) {
 		l.conn.Pause()
 	}
 	if l.to.ended {
-		l.late.Set(l.loop.Now().Add(halfClosedIdle))
+		l.late.Set(l.loop.Now().Add(l.times.halfClosed))
 	}
 }
 
@@ -177,7 +186,7 @@ func (l *leg) ends(err error) {
 	l.conn.Pause()
 	l.to.conn.CloseWrite()
 	if !l.failed {
-		l.late.Set(l.loop.Now().Add(halfClosedIdle))
+		l.late.Set(l.loop.Now().Add(l.times.halfClosed))
 	}
 	l.endIfOver()
 }
@@ -196,7 +205,7 @@ func (l *leg) fails(err error) {
 	l.to.bulk = false
 	l.to.conn.CloseWrite()
 	l.to.conn.Resume()
-	l.late.Set(l.loop.Now().Add(lastWords))
+	l.late.Set(l.loop.Now().Add(l.times.lastWords))
 	l.endIfOver()
 }
 
@@ -209,9 +218,9 @@ func (j *join) blame(name string, err error) {
 func (l *leg) blame(err error) { l.join.blame(l.name, err) }
 
 func (j *join) lookAtPeers() {
-	j.look.Set(j.loop.Now().Add(lookEvery))
+	j.look.Set(j.loop.Now().Add(j.times.look))
 	for _, l := range []*leg{&j.a, &j.b} {
-		if silent := l.conn.Peer().SilentFor(); silent > maxSilence {
+		if silent := l.conn.Peer().SilentFor(); silent > j.times.silence {
 			l.fails(fmt.Errorf("it has not acknowledged what was sent for %v", silent.Round(time.Second)))
 			return
 		}

@@ -30,6 +30,7 @@ type output struct {
 	failed   bool             // the viewer can't be written to
 	pong     []byte           // the newest ping's payload, owed until the viewer takes bytes again
 	owesPong bool
+	pongs    int // written in this turn
 }
 
 // errViewerClosed is the viewer's close frame.
@@ -253,6 +254,7 @@ func (side *viewerSide) Lost() {
 // passInput takes b apart into frames and forwards what they carry.
 func (s *stream) passInput(b []byte) {
 	s.watch.heard = true
+	s.output.pongs = 0
 	if s.ending != nil {
 		defer s.discardViewer(len(b))
 	}
@@ -260,8 +262,11 @@ func (s *stream) passInput(b []byte) {
 	if s.ending == nil {
 		s.forward(b[:n])
 	}
-	if fault != nil {
+	switch {
+	case fault != nil:
 		s.viewerBreaks(fault)
+	case s.ending == nil && !s.output.failed && !s.viewer.Pending():
+		s.payPong()
 	}
 }
 
@@ -299,15 +304,20 @@ func (s *stream) takeControl(op opcode, payload []byte) error {
 	return nil
 }
 
-// answerPing answers at once, or when the viewer takes bytes again between two
-// frames; then only the newest ping is answered, as RFC 6455 section 5.5.3
-// allows.
+// mostPongs bounds the pongs of one read, which may hold ten thousand pings:
+// each is a system call, and the others of the loop wait meanwhile.
+const mostPongs = 16
+
+// answerPing answers at once, or, after mostPongs, when all that was read is
+// taken apart, or when the viewer takes bytes again between two frames; then only
+// the newest ping is answered, as RFC 6455 section 5.5.3 allows.
 func (s *stream) answerPing(payload []byte) {
 	switch {
 	case s.ending != nil || s.output.failed:
-	case s.viewer.Pending() || s.midFrame():
+	case s.viewer.Pending() || s.midFrame() || s.output.pongs >= mostPongs:
 		s.output.pong, s.output.owesPong = append(s.output.pong[:0], payload...), true
 	default:
+		s.output.pongs++
 		s.writeControl(opPong, payload)
 	}
 }

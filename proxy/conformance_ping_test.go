@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -41,5 +42,30 @@ func TestConformancePongs(t *testing.T) {
 		{name: "many, and a ping", sends: join(pongFrame("a"), pongFrame("b"), pingFrame("c"), pongFrame("d")), pongs: []string{"c"}},
 		{name: "126 bytes", sends: pongFrame(full + "x"), ends: ProtocolError},
 		{name: "fragmented", sends: clientFrame(false, opPong, []byte("a")), ends: ProtocolError},
+	})
+}
+
+// TestFloodsOfPingsAreAnsweredInPart: the newest of them always.
+func TestFloodsOfPingsAreAnsweredInPart(t *testing.T) {
+	transports(t, func(t *testing.T, options ...edgeOption) {
+		server := startVNC(t, echo)
+		e := startEdge(t, Options{}, server.addr, options...)
+		v := e.viewRaw()
+		v.exchangeGreetings()
+		const pings = 10_000
+		v.write(join(bytes.Repeat(pingFrame(""), pings), pingFrame("last"), binaryFrame("word")))
+		pongs, last, heard := 0, false, false
+		for !last || !heard {
+			switch op, payload := v.frame(); op {
+			case opPong:
+				pongs++
+				last = last || string(payload) == "last"
+			case opBinary:
+				heard = string(payload) == "word"
+			}
+		}
+		if pongs < 2 || pongs > pings/10 {
+			t.Errorf("%d pongs to %d pings", pongs, pings)
+		}
 	})
 }

@@ -74,6 +74,10 @@ func (s *stream) opened(conn net.Conn, err error) {
 	case err != nil:
 		s.end(dialRefusal(err))
 		return
+	case s.output.failed: // the viewer has gone meanwhile, and its last second with it
+		_ = conn.Close()
+		s.end(&Refusal{Reason: ViewerLost, Cause: errors.New("it took no answer")})
+		return
 	}
 	s.phase = phaseHandshake
 	s.within(s.p.times.serverGreeting, func() {

@@ -3,8 +3,9 @@
 // directions and closes with a reason.
 //
 // The bytes are never dropped, reordered or kept: each direction holds one
-// buffer at most, so a viewer that reads slowly slows the VNC server's writes
-// on its own stream and nothing else. What the server sends after the handshake
+// buffer at most, or one pipe of the kernel's of 1 MiB between plain
+// connections, so a viewer that reads slowly slows the VNC server's writes on
+// its own stream and nothing else. What the server sends after the handshake
 // (RFC 6143 section 7.1) is not looked at; what the viewer sends is, to keep it
 // to what its ticket allows and to know when a person is at work.
 package proxy

@@ -30,6 +30,7 @@ type output struct {
 	failed   bool             // the viewer can't be written to
 	pong     []byte           // the newest ping's payload, owed until the viewer takes bytes again
 	owesPong bool
+	pongs    int // written in this turn
 }
 
 // errViewerClosed is the viewer's close frame.
@@ -76,65 +77,6 @@ func (side *serverSide) Readable() {
 		}
 	}
 }
-
-// moveOutput passes on what the server sends without copying it: the kernel has
-// more of it than a buffer holds.
-func (s *stream) moveOutput() {
-	if s.ending != nil || s.output.failed {
-		s.output.bulk = false
-		return
-	}
-	n, err := s.move()
-	switch {
-	case err == reactor.ErrWait:
-		s.output.bulk = false
-		return
-	case err != nil:
-		s.serverEnds(err)
-		return
-	}
-	if failure := s.viewer.Failure(); failure != nil {
-		s.viewerFails(failure)
-		return
-	}
-	s.output.bulk = n >= reactor.WorthMoving
-	s.countOutput(n)
-	if s.framed != nil {
-		s.output.bulk = s.output.bulk && s.framed.left >= worthMovingFrame
-		s.frameEnds()
-	}
-}
-
-// move passes on one frame, or of a server's own frame no more than its rest.
-func (s *stream) move() (n int, err error) {
-	if f := s.framed; f != nil {
-		n, err = s.server.Move(s.viewer, int(min(f.left, reactor.MaxMove)), nil)
-		f.left -= int64(n)
-		return n, err
-	}
-	frame, most := &s.output.frame, max(s.output.most, leastMove)
-	n, err = s.server.Move(s.viewer, most, func(n int) []byte { return frame[putHeader(frame[:], opBinary, n):] })
-	s.output.most = nextMove(most, n, s.viewer.Pending())
-	return n, err
-}
-
-// nextMove is how large the frame may be that follows one of n bytes, of which
-// most were allowed.
-func nextMove(most, n int, stalled bool) int {
-	switch {
-	case stalled:
-		return leastMove
-	case n == most:
-		return min(2*most, reactor.MaxMove)
-	}
-	return most
-}
-
-// leastMove is how large the first frame of bulk may be, in bytes, and each one
-// for a viewer that does not keep up. A browser sees nothing of a frame before it
-// has the whole: at 10 Mbit/s that is 50 ms of this one, and 0.8 s of one of
-// MaxMove.
-const leastMove = 64 << 10
 
 // takeOutput takes n bytes of the server, at buf[headerRoom:].
 func (s *stream) takeOutput(buf []byte, n int) {
@@ -312,6 +254,7 @@ func (side *viewerSide) Lost() {
 // passInput takes b apart into frames and forwards what they carry.
 func (s *stream) passInput(b []byte) {
 	s.watch.heard = true
+	s.output.pongs = 0
 	if s.ending != nil {
 		defer s.discardViewer(len(b))
 	}
@@ -319,8 +262,11 @@ func (s *stream) passInput(b []byte) {
 	if s.ending == nil {
 		s.forward(b[:n])
 	}
-	if fault != nil {
+	switch {
+	case fault != nil:
 		s.viewerBreaks(fault)
+	case s.ending == nil && !s.output.failed && !s.viewer.Pending():
+		s.payPong()
 	}
 }
 
@@ -358,15 +304,20 @@ func (s *stream) takeControl(op opcode, payload []byte) error {
 	return nil
 }
 
-// answerPing answers at once, or when the viewer takes bytes again between two
-// frames; then only the newest ping is answered, as RFC 6455 section 5.5.3
-// allows.
+// mostPongs bounds the pongs of one read, which may hold ten thousand pings:
+// each is a system call, and the others of the loop wait meanwhile.
+const mostPongs = 16
+
+// answerPing answers at once, or, after mostPongs, when all that was read is
+// taken apart, or when the viewer takes bytes again between two frames; then only
+// the newest ping is answered, as RFC 6455 section 5.5.3 allows.
 func (s *stream) answerPing(payload []byte) {
 	switch {
 	case s.ending != nil || s.output.failed:
-	case s.viewer.Pending() || s.midFrame():
+	case s.viewer.Pending() || s.midFrame() || s.output.pongs >= mostPongs:
 		s.output.pong, s.output.owesPong = append(s.output.pong[:0], payload...), true
 	default:
+		s.output.pongs++
 		s.writeControl(opPong, payload)
 	}
 }

@@ -236,8 +236,10 @@ func (c *Conn) dropPending() {
 
 func (c *Conn) drop(o **outbox) {
 	if *o != nil {
-		(*o).reset()
-		c.loop.outbox.Put(*o)
+		if cap((*o).data) <= outboxSize { // a large one is not kept
+			(*o).reset()
+			c.loop.outbox.Put(*o)
+		}
 		*o = nil
 	}
 }
@@ -362,13 +364,25 @@ type outbox struct {
 // provokes more of those without reading them loses its connection.
 const maxPending = BufferSize + 56<<10
 
+// outboxSize is how much a new outbox holds: one read with its framing, encrypted.
+const outboxSize = BufferSize + 4<<10
+
 var errFlooded = errors.New("the peer asks for answers and does not read them")
 
 func newOutboxes() *sync.Pool {
-	return &sync.Pool{New: func() any { return &outbox{data: make([]byte, 0, BufferSize+4<<10)} }}
+	return &sync.Pool{New: func() any { return &outbox{data: make([]byte, 0, outboxSize)} }}
 }
 
-func (o *outbox) add(p []byte)    { o.data = append(o.data, p...) }
+// add makes room by moving what waits to the front, so that an outbox holds at
+// most twice what waits.
+func (o *outbox) add(p []byte) {
+	if o.from > len(o.data)-o.from {
+		o.data = o.data[:copy(o.data, o.data[o.from:])]
+		o.from = 0
+	}
+	o.data = append(o.data, p...)
+}
+
 func (o *outbox) waiting() []byte { return o.data[o.from:] }
 func (o *outbox) reset()          { o.data, o.from = o.data[:0], 0 }
 

@@ -23,6 +23,7 @@ type epoll struct {
 	ready     int // how many of events the last wait has filled
 
 	pipes   []*pipe   // idle, empty
+	noPipes time.Time // until when the kernel is not asked for more
 	sockets []*socket // by slot, which the kernel gives back with each event
 	free    []int32   // slots without a socket
 	freed   []int32   // the same, but events of this wait may still name them

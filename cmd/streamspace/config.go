@@ -212,8 +212,8 @@ func (c *edgeConfig) validate(f *faults) {
 	if _, err := balancer.ParseStrategy(c.Agents.Strategy); err != nil {
 		f.add("agents.strategy", "%s", err)
 	}
-	if c.Agents.Headroom < 0 || c.Agents.Headroom >= 1 {
-		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", c.Agents.Headroom)
+	if h := c.Agents.Headroom; !(h >= 0 && h < 1) { // so that .nan is out of range too
+		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", h)
 	}
 	for _, path := range []string{"redis", "cluster", "pools", "routes", "store.postgres", "tls.acme"} {
 		if f.has(path) {

@@ -8,7 +8,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +37,9 @@ type edgeCommand struct {
 // Run runs an edge until SIGTERM or SIGINT, then drains. SIGHUP reloads the
 // certificates.
 func (c *edgeCommand) Run(s *surroundings) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // first of all: one that comes during the start waits for its end
+	defer signal.Stop(hangups)
 	config := defaultEdgeConfig()
 	if err := loadConfig(c.Config, config); err != nil {
 		return err
@@ -51,7 +57,7 @@ func (c *edgeCommand) Run(s *surroundings) error {
 	if err := e.writeFirstKeys(ctx); err != nil {
 		return errors.Join(err, e.close())
 	}
-	stopReload := e.reloadOnHangup(c.Config)
+	stopReload := e.reloadOn(hangups, c.Config)
 	defer stopReload()
 	return e.serve(ctx)
 }

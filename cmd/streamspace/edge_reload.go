@@ -3,15 +3,13 @@ package main
 import (
 	"os"
 	"os/signal"
-	"syscall"
 
 	"go.uber.org/zap"
 )
 
-// reloadOnHangup reloads at each SIGHUP until the returned function is called.
-func (e *edge) reloadOnHangup(file string) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+// reloadOn reloads at each signal until the returned function is called, which
+// closes the channel.
+func (e *edge) reloadOn(hangups chan os.Signal, file string) (stop func()) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -116,7 +116,9 @@ func (e *edge) openCertificates(context.Context) (err error) {
 	case t.Off:
 		return nil
 	case t.SelfSigned:
-		e.certificates, err = selfSigned(e.config.dataDir(), selfSignedHosts(e.config.names()...))
+		if e.certificates, err = selfSigned(e.config.dataDir(), selfSignedHosts(e.config.names()...)); err != nil {
+			err = fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
+		}
 	default:
 		e.certificates, err = openCertificates(t.CertFile, t.KeyFile)
 	}

@@ -150,12 +150,13 @@ func TestFaultsComeInOneOrder(t *testing.T) {
 }
 
 func TestOriginsThatCouldNeverMatchAreFaults(t *testing.T) {
-	for _, origin := range []string{"https://a.example.org/", "https://a*b.example.org", "https://u:p@x.example.org", "https://x?y", "x.example.org"} {
+	noHost := []string{"https://", "https://:8443", "https://x:0", "https://x:99999", "https://x:y"}
+	for _, origin := range append(noHost, "https://a.example.org/", "https://a*b.example.org", "https://u:p@x.example.org", "https://x?y", "x.example.org") {
 		if err := parseConfig("edge.yml", []byte(smallestEdge+"vnc: {allowed_origins: [\""+origin+"\"]}"), defaultEdgeConfig()); err == nil {
 			t.Errorf("%s is allowed", origin)
 		}
 	}
-	for _, advertise := range []string{"https://u:p@x.example.org", "https://x.example.org?y=1", "https://x.example.org#z"} {
+	for _, advertise := range append(noHost, "https://*.example.org", "https://u:p@x.example.org", "https://x.example.org?y=1", "https://x.example.org#z") {
 		if err := parseConfig("edge.yml", []byte(smallestEdge+"node: {advertise: \""+advertise+"\"}"), defaultEdgeConfig()); err == nil {
 			t.Errorf("%s is advertised", advertise)
 		}
@@ -194,6 +195,7 @@ func TestAgentConfigFaults(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"edge: edge.example.org\n":                                         "edge: \"edge.example.org\" is not an origin",
+		"edge: https://:8443\n":                                            "edge: \"https://:8443\" is not an origin",
 		good + "capacity: 0\n":                                             "capacity: 0 is too small",
 		good + "on_shutdown: explode\n":                                    "on_shutdown",
 		good + "runtimes: []\n":                                            "runtimes: at least one",

@@ -222,9 +222,17 @@ func (c *edgeConfig) validate(f *faults) {
 }
 
 func (c *edgeConfig) validateListen(f *faults) {
-	checkListen(f, "listen.https", c.Listen.HTTPS)
-	checkListen(f, "listen.http", c.Listen.HTTP)
-	checkListen(f, "listen.admin", c.Listen.Admin)
+	all := []struct{ key, address string }{
+		{"listen.https", c.Listen.HTTPS}, {"listen.http", c.Listen.HTTP}, {"listen.admin", c.Listen.Admin},
+	}
+	for i, l := range all {
+		checkListen(f, l.key, l.address)
+		for _, other := range all[:i] {
+			if overlap(l.address, other.address) {
+				f.add(l.key, "%q is the port of %s (%q); choose another", l.address, c.called(other.key), other.address)
+			}
+		}
+	}
 	if !c.TLS.Off && c.Listen.HTTPS == "" {
 		f.add("listen.https", "must be an address; or set tls.off to serve without TLS")
 	}
@@ -267,6 +275,22 @@ func checkListen(f *faults, path, address string) {
 	} else if _, err := net.LookupPort("tcp", port); err != nil {
 		f.add(path, "%q has no valid port; 0 to 65535", address)
 	}
+}
+
+// overlap tells whether no two listeners can have these addresses. Names of
+// hosts are not looked up; empty and wrong addresses overlap with none, nor does
+// port 0.
+func overlap(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil {
+		return false
+	}
+	numberA, errA := net.LookupPort("tcp", portA)
+	numberB, errB := net.LookupPort("tcp", portB)
+	every := func(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
+	return errA == nil && errB == nil && numberA == numberB && numberA != 0 &&
+		(every(hostA) || every(hostB) || strings.EqualFold(hostA, hostB))
 }
 
 func checkBound(f *faults, path string, n int) {

@@ -170,6 +170,30 @@ func TestOriginsThatCouldNeverMatchAreFaults(t *testing.T) {
 	}
 }
 
+func TestListenersNeedAnAddressEach(t *testing.T) {
+	for _, c := range []struct{ listen, want string }{
+		{`https: ":8443", http: ":8443"`, `edge.yml:2:32: listen.http: ":8443" is the port of listen.https (":8443")`},
+		{`https: ":443", http: "127.0.0.1:https"`, `listen.http: "127.0.0.1:https" is the port of listen.https (":443")`},
+		{`http: "0.0.0.0:9090"`, `listen.admin: "127.0.0.1:9090" is the port of listen.http ("0.0.0.0:9090")`},
+		{`https: "[::]:8443", http: "localhost:80", admin: "LOCALHOST:80"`, `listen.admin: "LOCALHOST:80" is the port of listen.http ("localhost:80")`},
+		{`https: "127.0.0.1:0", http: "127.0.0.1:0", admin: "127.0.0.1:0"`, ""},
+		{`https: "127.0.0.1:8443", http: "127.0.0.2:8443", admin: "[::1]:8443"`, ""},
+		{`https: ":8443", http: "", admin: ""`, ""},
+	} {
+		err := parseConfig("edge.yml", []byte(smallestEdge+"listen: {"+c.listen+"}\n"), defaultEdgeConfig())
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v; want %q", c.listen, err, c.want)
+		}
+	}
+	config := defaultEdgeConfig()
+	config.TLS.SelfSigned = true
+	config.Listen = listenConfig{HTTPS: ":1", Admin: ":1"}
+	config.flags = map[string]string{"listen.https": "--listen", "listen.admin": "--admin"}
+	if err := config.checkFlags(); err == nil || !strings.Contains(err.Error(), `--admin: ":1" is the port of --listen (":1")`) {
+		t.Errorf("by flags: %v", err)
+	}
+}
+
 func TestWithoutTLSTheDefaultOfHTTPSIsNotOpened(t *testing.T) {
 	config := defaultEdgeConfig()
 	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {http: \":8080\"}\n"), config); err != nil || config.Listen.HTTPS != "" {

@@ -29,8 +29,8 @@ const (
 // that a client may use.
 type fields map[string]any
 
-// decodeBody fills into from the request's body: nothing, null, or one JSON
-// object. Whatever else is there is refused with the field named.
+// decodeBody fills into from the request's body: nothing, or one JSON object.
+// Whatever else is there is refused with the field named.
 func decodeBody(r *http.Request, into fields) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
@@ -44,7 +44,7 @@ func decodeBody(r *http.Request, into fields) error {
 
 func decodeObject(text []byte, into fields) error {
 	text = bytes.TrimSpace(text)
-	if len(text) == 0 || string(text) == "null" {
+	if len(text) == 0 {
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(text))

@@ -214,7 +214,7 @@ func (c PoolConfig) validate(f *configFaults, names map[string]bool) {
 	if c.Retry.Attempts < 0 {
 		f.add("retry.attempts", "%d is negative; 1 sends each request once", c.Retry.Attempts)
 	}
-	if c.Retry.Budget < 0 || c.Retry.Budget > 1 {
+	if !(c.Retry.Budget >= 0 && c.Retry.Budget <= 1) { // also not a number
 		f.add("retry.budget", "%g is out of range; it is retries in proportion to requests, 0 to 1", c.Retry.Budget)
 	}
 	if _, err := c.TLS.config("upstream"); err != nil {

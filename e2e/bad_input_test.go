@@ -465,6 +465,27 @@ func TestUnusableDatabaseNamesItsPath(t *testing.T) {
 	wants(t, output, "store.sqlite.path", database)
 }
 
+// TestAFolderThatCannotBeMadeNamesItsSetting, whichever part of the edge needs
+// it first.
+func TestAFolderThatCannotBeMadeNamesItsSetting(t *testing.T) {
+	folder := t.TempDir()
+	inFile := filepath.Join(writeText(t, filepath.Join(folder, "file"), ""), "data") // not even root makes that
+	status, output := runToEnd(t, "dev", "--data", inFile, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+	if status != 1 {
+		t.Errorf("dev: exit status %d, want 1", status)
+	}
+	wants(t, output, "--data: ", filepath.Dir(inFile))
+	for _, tls := range []string{"self_signed", "off"} {
+		file := writeText(t, filepath.Join(folder, tls+".yml"), fmt.Sprintf(
+			"listen: {https: \"127.0.0.1:0\", http: \"\", admin: \"\"}\ntls: {%s: true}\nstore: {sqlite: {path: %q}}\n", tls, filepath.Join(inFile, "s.db")))
+		status, output := runToEnd(t, "edge", "--config", file)
+		if status != 1 {
+			t.Errorf("%s: exit status %d, want 1", tls, status)
+		}
+		wants(t, output, "store.sqlite.path: ", filepath.Dir(inFile))
+	}
+}
+
 // TestRetryWithItsKeyGetsTheSameSession: also when there is no room any more.
 func TestRetryWithItsKeyGetsTheSameSession(t *testing.T) {
 	in := startEdgeAndAgent(t, "  - {name: demo, type: demo}\ncapacity: 1", "")

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -196,6 +198,24 @@ func TestDevEndsItsDesktops(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(data, "dev.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("dev.json holds a key and must be for its owner only: %v %v", info.Mode(), err)
 	}
+}
+
+// TestDevEndsItsDesktopsWhenItsTerminalIsClosed: that sends SIGHUP, often more
+// than once.
+func TestDevEndsItsDesktopsWhenItsTerminalIsClosed(t *testing.T) {
+	in := startDev(t, t.TempDir(), "--runtime", "process")
+	id := in.running(nil).ID
+	eventually(t, "dev has ended", func() error {
+		if in.process.ended() {
+			return nil
+		}
+		in.process.signal(syscall.SIGHUP)
+		return errors.New("it runs")
+	})
+	if status := in.process.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	noProcesses(t, id)
 }
 
 // TestDevKilledAdoptsItsDesktops: kill -9 of both at once.

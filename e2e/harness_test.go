@@ -282,9 +282,13 @@ type desktop struct {
 	Viewers int    `json:"viewers"`
 }
 
+// create asks for a session; without a body one with all the defaults.
 func (in *installation) create(body map[string]any) desktop {
 	in.t.Helper()
 	var d desktop
+	if body == nil {
+		body = map[string]any{}
+	}
 	in.call("POST", "/api/v1/sessions", body, http.StatusAccepted, &d)
 	return d
 }

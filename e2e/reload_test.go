@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -101,6 +103,41 @@ func TestHangupReloadsTheCertificate(t *testing.T) {
 	if err := echo(viewer, []byte("the stream goes on")); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestHangupDuringTheStartReloadsAfterIt: it is sent while the edge waits to read
+// its certificate for the first time.
+func TestHangupDuringTheStartReloadsAfterIt(t *testing.T) {
+	folder := t.TempDir()
+	certFile, keyFile, pipe := filepath.Join(folder, "edge.crt"), filepath.Join(folder, "edge.key"), filepath.Join(folder, "pipe.crt")
+	writeCertificate(t, certFile, keyFile, 1)
+	certificate, err := os.ReadFile(certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf(
+		"listen: {https: \"127.0.0.1:0\", http: \"\", admin: \"\"}\ntls: {cert_file: %q, key_file: %q}\nstore: {sqlite: {path: %q}}\n",
+		pipe, keyFile, filepath.Join(folder, "s.db")))
+	edge := start(t, "edge", "--config", config)
+	hangup := sync.OnceFunc(func() { edge.signal(syscall.SIGHUP) })
+	eventually(t, "the edge has reloaded", func() error {
+		if output := edge.output.String(); strings.Contains(output, "reload: new connections get the certificate of now") {
+			return nil
+		}
+		if edge.ended() {
+			t.Fatalf("it ended with status %d", edge.wait())
+		}
+		reader, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return err // nobody reads now
+		}
+		hangup()
+		_, err = reader.Write(certificate)
+		return errors.Join(errors.New("it reads"), err, reader.Close())
+	})
 }
 
 // TestDrainTellsViewersToComeBack: SIGTERM closes viewers with 1012 and ends

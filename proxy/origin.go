@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -20,12 +21,18 @@ type origin struct{ scheme, host, port string }
 
 func parseOrigin(text string) (origin, error) {
 	u, err := url.Parse(strings.ToLower(text))
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") ||
+	if err != nil || u.Hostname() == "" || !validPort(u.Port()) || (u.Scheme != "http" && u.Scheme != "https") ||
 		u.User != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") ||
 		strings.Contains(strings.TrimPrefix(u.Hostname(), "*."), "*") {
 		return origin{}, fmt.Errorf("%q is not an origin; write it like \"https://desk.example.org\" or \"https://*.example.org\"", text)
 	}
 	return origin{u.Scheme, u.Hostname(), portOf(u.Port(), u.Scheme)}, nil
+}
+
+// validPort takes none, too: that of the scheme.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 func portOf(port, scheme string) string {

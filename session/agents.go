@@ -54,7 +54,7 @@ type link struct {
 	why        string    // not up: in words
 	since      time.Time // not up: since when
 
-	reports map[string]*report // by session: what runs there, as far as told in this generation
+	reports map[string]*report // by session: what runs there, as told in this generation, and what ended there and no look has taken in
 
 	beat, beatStored time.Time
 	commands         int // under way
@@ -81,9 +81,15 @@ func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed)
 		return
 	}
 	l.generation, l.up, l.left, l.why, l.beat = generation, true, false, "", time.Now()
+	before := l.reports
 	l.reports = make(map[string]*report, min(len(running), maxReported))
 	for _, o := range running {
 		m.note(l, a.ID, o)
+	}
+	for id, r := range before { // an end is not told twice
+		if r.State.over() && l.reports[id] == nil {
+			m.note(l, a.ID, r.Observed)
+		}
 	}
 	m.o.Metrics.agentActive.WithLabelValues(a.ID).Set(float64(m.active[a.ID]))
 	m.o.Metrics.heard(a.ID, l.beat)

@@ -456,7 +456,12 @@ func TestAStopDuringAStartWins(t *testing.T) {
 
 // TestWhatAnAgentSaidLastIsTakenIn although its tunnel ends right behind it.
 func TestWhatAnAgentSaidLastIsTakenIn(t *testing.T) {
-	for name, end := range map[string]func(*world, *host){"away": (*world).drop, "for good": (*world).leave} {
+	back := func(w *world, h *host) { // before any look
+		generation := w.detach(h)
+		w.m.AgentDown(h.agent.ID, generation, "the connection broke", false)
+		w.connect(h)
+	}
+	for name, end := range map[string]func(*world, *host){"away": (*world).drop, "for good": (*world).leave, "away and back": back} {
 		for word, want := range map[ObservedState]store.State{ObservedEnded: store.Terminated, ObservedFailed: store.Failed} {
 			t.Run(name+" after "+string(word), func(t *testing.T) {
 				inWorld(t, func(t *testing.T, w *world) {

@@ -29,7 +29,7 @@ type agentCommand struct {
 	Capacity  *int     `placeholder:"N" help:"How many sessions may run here at once."`
 }
 
-// Run runs the agent until SIGTERM or SIGINT. Its sessions run on unless
+// Run runs the agent until SIGTERM, SIGINT or SIGHUP. Its sessions run on unless
 // on_shutdown says otherwise.
 func (c *agentCommand) Run(s *surroundings) error {
 	config := defaultAgentConfig()
@@ -40,7 +40,7 @@ func (c *agentCommand) Run(s *surroundings) error {
 		_, err := fmt.Fprintln(s.stdout, "the agent's config is valid")
 		return err
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := untilSignalOrHangup()
 	defer stop()
 	a, err := openAgent(config, s.log)
 	if err != nil {

@@ -43,7 +43,7 @@ func (c *benchRelayCommand) Run(s *surroundings) error {
 	if err != nil {
 		return fmt.Errorf("bench has to start this program again, and can't find it: %w", err)
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := untilSignalOrHangup()
 	defer stop()
 	err = bench.Run(ctx, bench.Options{
 		Program: program, Version: version + revision(), Works: c.Work, Systems: c.Systems, Rounds: c.Rounds, Duration: c.Duration,
@@ -62,7 +62,7 @@ type benchWorkerCommand struct {
 
 // Run obeys the orders that come on standard input until it ends.
 func (c *benchWorkerCommand) Run(s *surroundings) error {
-	ctx, stop := untilSignal()
+	ctx, stop := untilSignalOrHangup()
 	defer stop()
 	return bench.Work(ctx, c.Role, os.Stdin, s.stdout)
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -37,11 +38,11 @@ func (e *keyPairError) Error() string { return e.key + ": " + e.text }
 func loadKeyPair(certFile, keyFile string) (*tls.Certificate, *keyPairError) {
 	certPEM, err := os.ReadFile(certFile)
 	if err != nil {
-		return nil, &keyPairError{"tls.cert_file", fmt.Sprintf("%s can't be read: %s", certFile, bareError(err))}
+		return nil, &keyPairError{"tls.cert_file", cannotRead(certFile, err)}
 	}
 	keyPEM, err := os.ReadFile(keyFile)
 	if err != nil {
-		return nil, &keyPairError{"tls.key_file", fmt.Sprintf("%s can't be read: %s", keyFile, bareError(err))}
+		return nil, &keyPairError{"tls.key_file", cannotRead(keyFile, err)}
 	}
 	if block, _ := pem.Decode(certPEM); block == nil || block.Type != "CERTIFICATE" {
 		return nil, &keyPairError{"tls.cert_file", certFile + " holds no PEM certificate"}
@@ -54,6 +55,14 @@ func loadKeyPair(certFile, keyFile string) (*tls.Certificate, *keyPairError) {
 		return nil, &keyPairError{"tls.key_file", fmt.Sprintf("%s and %s do not belong together or can't be used: %s", keyFile, certFile, err)}
 	}
 	return &pair, nil
+}
+
+func cannotRead(file string, err error) string {
+	text := fmt.Sprintf("%s can't be read: %s", file, bareError(err))
+	if errors.Is(err, fs.ErrPermission) {
+		text += fmt.Sprintf(" for user %d; let a group of the edge read it, as docs/config.md says", os.Geteuid())
+	}
+	return text
 }
 
 func openCertificates(certFile, keyFile string) (*certificates, error) {

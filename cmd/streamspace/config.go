@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -214,8 +213,8 @@ func (c *edgeConfig) validate(f *faults) {
 	if _, err := balancer.ParseStrategy(c.Agents.Strategy); err != nil {
 		f.add("agents.strategy", "%s", err)
 	}
-	if c.Agents.Headroom < 0 || c.Agents.Headroom >= 1 {
-		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", c.Agents.Headroom)
+	if h := c.Agents.Headroom; !(h >= 0 && h < 1) { // so that .nan is out of range too
+		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", h)
 	}
 	c.validateBalancer(f)
 	for _, path := range []string{"redis", "cluster", "store.postgres", "tls.acme"} {
@@ -226,9 +225,17 @@ func (c *edgeConfig) validate(f *faults) {
 }
 
 func (c *edgeConfig) validateListen(f *faults) {
-	checkListen(f, "listen.https", c.Listen.HTTPS)
-	checkListen(f, "listen.http", c.Listen.HTTP)
-	checkListen(f, "listen.admin", c.Listen.Admin)
+	all := []struct{ key, address string }{
+		{"listen.https", c.Listen.HTTPS}, {"listen.http", c.Listen.HTTP}, {"listen.admin", c.Listen.Admin},
+	}
+	for i, l := range all {
+		checkListen(f, l.key, l.address)
+		for _, other := range all[:i] {
+			if overlap(l.address, other.address) {
+				f.add(l.key, "%q is the port of %s (%q); choose another", l.address, c.called(other.key), other.address)
+			}
+		}
+	}
 	if !c.TLS.Off && c.Listen.HTTPS == "" {
 		f.add("listen.https", "must be an address; or set tls.off to serve without TLS")
 	}
@@ -273,6 +280,22 @@ func checkListen(f *faults, path, address string) {
 	}
 }
 
+// overlap tells whether no two listeners can have these addresses. Names of
+// hosts are not looked up; empty and wrong addresses overlap with none, nor does
+// port 0.
+func overlap(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil {
+		return false
+	}
+	numberA, errA := net.LookupPort("tcp", portA)
+	numberB, errB := net.LookupPort("tcp", portB)
+	every := func(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
+	return errA == nil && errB == nil && numberA == numberB && numberA != 0 &&
+		(every(hostA) || every(hostB) || strings.EqualFold(hostA, hostB))
+}
+
 func checkBound(f *faults, path string, n int) {
 	if n < 0 {
 		f.add(path, "%d is too small; at least 1, or 0 for no bound", n)
@@ -285,10 +308,9 @@ func checkRate(f *faults, path string, rate byteRate) {
 	}
 }
 
+// checkURL wants the origin of one host; a slash may end it.
 func checkURL(f *faults, path, text string) {
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || (u.Path != "" && u.Path != "/") ||
-		u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") {
+	if strings.Contains(text, "*") || proxy.CheckOrigin(strings.TrimSuffix(text, "/")) != nil {
 		f.add(path, "%q is not an origin; write it like \"https://desk.example.org\"", text)
 	}
 }

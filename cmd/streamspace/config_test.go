@@ -97,6 +97,9 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "pools: [{name: web, affinity: {ttl: 48h}, upstreams: [{url: \"http://a\", wait: 1}]}]\n":                   "edge.yml:2:73: pools[0].upstreams[0].wait: unknown key",
 		smallestEdge + "trusted_proxies: [10.0.0.0/33]\n":                                                                          `edge.yml:2:19: trusted_proxies[0]: "10.0.0.0/33" is not a network`,
 		smallestEdge + "store: {postgres: {}}":                                                                                     "edge.yml:2:19: store.postgres: this version does not support it yet",
+		smallestEdge + "agents: {headroom: 1}":                                                                                     "edge.yml:2:20: agents.headroom: 1 is out of range",
+		smallestEdge + "agents: {headroom: -0.1}":                                                                                  "edge.yml:2:20: agents.headroom: -0.1 is out of range",
+		smallestEdge + "agents: {headroom: .nan}":                                                                                  "edge.yml:2:20: agents.headroom: NaN is out of range",
 		smallestEdge + "node: {advertise: ftp://x}":                                                                                "node.advertise",
 		smallestEdge + "---\n" + smallestEdge:                                                                                      "edge.yml",
 		smallestEdge + "listen: {https: \":x\"}":                                                                                   "edge.yml:2:17: listen.https",
@@ -151,12 +154,13 @@ func TestFaultsComeInOneOrder(t *testing.T) {
 }
 
 func TestOriginsThatCouldNeverMatchAreFaults(t *testing.T) {
-	for _, origin := range []string{"https://a.example.org/", "https://a*b.example.org", "https://u:p@x.example.org", "https://x?y", "x.example.org"} {
+	noHost := []string{"https://", "https://:8443", "https://x:0", "https://x:99999", "https://x:y"}
+	for _, origin := range append(noHost, "https://a.example.org/", "https://a*b.example.org", "https://u:p@x.example.org", "https://x?y", "x.example.org") {
 		if err := parseConfig("edge.yml", []byte(smallestEdge+"vnc: {allowed_origins: [\""+origin+"\"]}"), defaultEdgeConfig()); err == nil {
 			t.Errorf("%s is allowed", origin)
 		}
 	}
-	for _, advertise := range []string{"https://u:p@x.example.org", "https://x.example.org?y=1", "https://x.example.org#z"} {
+	for _, advertise := range append(noHost, "https://*.example.org", "https://u:p@x.example.org", "https://x.example.org?y=1", "https://x.example.org#z") {
 		if err := parseConfig("edge.yml", []byte(smallestEdge+"node: {advertise: \""+advertise+"\"}"), defaultEdgeConfig()); err == nil {
 			t.Errorf("%s is advertised", advertise)
 		}
@@ -167,6 +171,30 @@ func TestOriginsThatCouldNeverMatchAreFaults(t *testing.T) {
 	}
 	if got, want := config.allowedOrigins(), []string{"https://*.example.net", "https://desk.example.org"}; !slices.Equal(got, want) {
 		t.Errorf("allowed are %v, want %v: the installation's own origin belongs to them", got, want)
+	}
+}
+
+func TestListenersNeedAnAddressEach(t *testing.T) {
+	for _, c := range []struct{ listen, want string }{
+		{`https: ":8443", http: ":8443"`, `edge.yml:2:32: listen.http: ":8443" is the port of listen.https (":8443")`},
+		{`https: ":443", http: "127.0.0.1:https"`, `listen.http: "127.0.0.1:https" is the port of listen.https (":443")`},
+		{`http: "0.0.0.0:9090"`, `listen.admin: "127.0.0.1:9090" is the port of listen.http ("0.0.0.0:9090")`},
+		{`https: "[::]:8443", http: "localhost:80", admin: "LOCALHOST:80"`, `listen.admin: "LOCALHOST:80" is the port of listen.http ("localhost:80")`},
+		{`https: "127.0.0.1:0", http: "127.0.0.1:0", admin: "127.0.0.1:0"`, ""},
+		{`https: "127.0.0.1:8443", http: "127.0.0.2:8443", admin: "[::1]:8443"`, ""},
+		{`https: ":8443", http: "", admin: ""`, ""},
+	} {
+		err := parseConfig("edge.yml", []byte(smallestEdge+"listen: {"+c.listen+"}\n"), defaultEdgeConfig())
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v; want %q", c.listen, err, c.want)
+		}
+	}
+	config := defaultEdgeConfig()
+	config.TLS.SelfSigned = true
+	config.Listen = listenConfig{HTTPS: ":1", Admin: ":1"}
+	config.flags = map[string]string{"listen.https": "--listen", "listen.admin": "--admin"}
+	if err := config.checkFlags(); err == nil || !strings.Contains(err.Error(), `--admin: ":1" is the port of --listen (":1")`) {
+		t.Errorf("by flags: %v", err)
 	}
 }
 
@@ -195,6 +223,7 @@ func TestAgentConfigFaults(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"edge: edge.example.org\n":                                         "edge: \"edge.example.org\" is not an origin",
+		"edge: https://:8443\n":                                            "edge: \"https://:8443\" is not an origin",
 		good + "capacity: 0\n":                                             "capacity: 0 is too small",
 		good + "on_shutdown: explode\n":                                    "on_shutdown",
 		good + "runtimes: []\n":                                            "runtimes: at least one",

@@ -46,8 +46,8 @@ func defaultDevData() string {
 	return filepath.Join(home, ".local", "state", "streamspace-dev")
 }
 
-// Run runs an edge and an agent until SIGTERM or SIGINT. The agent's desktops
-// end with it; after a crash the next start adopts them.
+// Run runs an edge and an agent until SIGTERM, SIGINT or SIGHUP. The agent's
+// desktops end with it; after a crash the next start adopts them.
 func (c *devCommand) Run(s *surroundings) error {
 	data, err := filepath.Abs(c.Data)
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *devCommand) Run(s *surroundings) error {
 	if err := config.checkFlags(); err != nil {
 		return err
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := untilSignalOrHangup()
 	defer stop()
 	e, err := openEdge(ctx, config, s.log)
 	if err != nil {

@@ -8,8 +8,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +39,9 @@ type edgeCommand struct {
 // Run runs an edge until SIGTERM or SIGINT, then drains. SIGHUP reloads the
 // certificates.
 func (c *edgeCommand) Run(s *surroundings) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // first of all: one that comes during the start waits for its end
+	defer signal.Stop(hangups)
 	config := defaultEdgeConfig()
 	if err := loadConfig(c.Config, config); err != nil {
 		return err
@@ -54,7 +60,7 @@ func (c *edgeCommand) Run(s *surroundings) error {
 		return errors.Join(err, e.close())
 	}
 	e.file = c.Config
-	stopReload := e.reloadOnHangup()
+	stopReload := e.reloadOn(hangups)
 	defer stopReload()
 	return e.serve(ctx)
 }
@@ -117,7 +123,9 @@ func (e *edge) openCertificates(context.Context) (err error) {
 	case t.Off:
 		return nil
 	case t.SelfSigned:
-		e.certificates, err = selfSigned(e.config.dataDir(), selfSignedHosts(e.config.names()...))
+		if e.certificates, err = selfSigned(e.config.dataDir(), selfSignedHosts(e.config.names()...)); err != nil {
+			err = fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
+		}
 	default:
 		e.certificates, err = openCertificates(t.CertFile, t.KeyFile)
 	}

@@ -4,17 +4,15 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"go.uber.org/zap"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
-// reloadOnHangup reloads at each SIGHUP until the returned function is called.
-func (e *edge) reloadOnHangup() (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+// reloadOn reloads at each signal until the returned function is called, which
+// closes the channel.
+func (e *edge) reloadOn(hangups chan os.Signal) (stop func()) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

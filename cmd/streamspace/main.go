@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -130,12 +131,22 @@ func newLogger(format, level string, out io.Writer) *zap.Logger {
 	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), least))
 }
 
-// untilSignal returns a context that ends at SIGTERM or SIGINT. A second one
-// ends the process at once.
-func untilSignal() (context.Context, context.CancelFunc) {
+// untilSignalOrHangup is untilSignal for what also ends with its terminal:
+// SIGHUP ends the context, too, unless it was started with nohup. Another SIGHUP
+// ends nothing: a terminal that closes sends several.
+func untilSignalOrHangup() (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return untilSignal()
+	}
+	return untilSignal(syscall.SIGHUP)
+}
+
+// untilSignal returns a context that ends at SIGTERM, SIGINT or one of the
+// others. A second SIGTERM or SIGINT ends the process at once.
+func untilSignal(others ...os.Signal) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, append(others, syscall.SIGTERM, syscall.SIGINT)...)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -145,8 +156,10 @@ func untilSignal() (context.Context, context.CancelFunc) {
 		case <-ctx.Done():
 			return
 		}
-		if _, again := <-signals; again {
-			os.Exit(exitFailed)
+		for again := range signals {
+			if !slices.Contains(others, again) {
+				os.Exit(exitFailed)
+			}
 		}
 	}()
 	return ctx, func() {

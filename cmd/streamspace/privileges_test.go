@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -17,6 +21,26 @@ func TestDesktopsAreNotRootAsShipped(t *testing.T) {
 	user := regexp.MustCompile(`(?m)^User=(.+)$`).FindSubmatch(unit)
 	if user == nil || string(user[1]) == "root" || string(user[1]) == "0" {
 		t.Errorf("the agent's unit has the user %q", user)
+	}
+}
+
+// TestAKeyOfAnotherUserIsToldWithTheWayOut: the edge's unit does not run as the
+// root that ran --check.
+func TestAKeyOfAnotherUserIsToldWithTheWayOut(t *testing.T) {
+	denied := cannotRead("/etc/edge.key", &fs.PathError{Op: "open", Path: "/etc/edge.key", Err: syscall.EACCES})
+	want := fmt.Sprintf("/etc/edge.key can't be read: permission denied for user %d; let a group of the edge read it", os.Geteuid())
+	if !strings.HasPrefix(denied, want) {
+		t.Errorf("%q, want %q", denied, want)
+	}
+	if missing := cannotRead("a", &fs.PathError{Err: syscall.ENOENT}); missing != "a can't be read: no such file or directory" {
+		t.Errorf("%q", missing)
+	}
+	unit, err := os.ReadFile(filepath.Join("..", "..", "deploy", "systemd", "streamspace-edge.service"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(unit); strings.Contains(text, "DynamicUser=yes") && !strings.Contains(text, "SupplementaryGroups=") {
+		t.Error("the unit's user is not root and it does not say how to give that user a key")
 	}
 }
 

@@ -11,8 +11,9 @@ import (
 // What the VNC server sends after its ServerInit: FramebufferUpdates (RFC 6143
 // section 7.6.1) of one rectangle each, whose encoding says its length, so that
 // updates of any size have a valid form. The rectangle's place holds the
-// update's number, its size the time at which it was sent. The pixels are a
-// stretch of a pseudo-random block, each the one behind the last, so both ends
+// update's number, its size the time at which it was sent, and the message's
+// padding a sum of the head, since nobody can know the time beforehand. The pixels
+// are a stretch of a pseudo-random block, each the one behind the last, so both ends
 // know every byte of the stream.
 
 const (
@@ -50,11 +51,23 @@ func (b block) stretch(at *int, n int) []byte {
 func now() uint32 { return uint32(time.Now().UnixMicro()) }
 
 func appendUpdateHead(b []byte, number, sent uint32, pixels int) []byte {
+	begin := len(b)
 	b = append(b, 0, 0, 0, 1)
 	b = binary.BigEndian.AppendUint32(b, number)
 	b = binary.BigEndian.AppendUint32(b, sent)
 	b = binary.BigEndian.AppendUint32(b, zrle)
-	return binary.BigEndian.AppendUint32(b, uint32(pixels))
+	b = binary.BigEndian.AppendUint32(b, uint32(pixels))
+	b[begin+1] = headSum(b[begin:])
+	return b
+}
+
+// headSum differs when one byte does: the factor is odd, so no power of it loses
+// any of a byte's bits.
+func headSum(head []byte) (sum byte) {
+	for _, c := range head {
+		sum = sum*31 + c
+	}
+	return sum
 }
 
 // lastUpdate is the number of the update that ends a connection's traffic.

@@ -12,7 +12,7 @@ func traffic(pixels block, connection uint32, sizes ...int) []byte {
 	var stream []byte
 	at := start(connection)
 	for i, size := range sizes {
-		stream = append(appendUpdateHead(stream, uint32(i), 0, size), pixels.stretch(&at, size)...)
+		stream = append(appendUpdateHead(stream, uint32(i), 12345678, size), pixels.stretch(&at, size)...)
 	}
 	return appendUpdateHead(stream, lastUpdate, 0, 0)
 }
@@ -46,27 +46,15 @@ func TestTheCheckerFindsEachWrongByte(t *testing.T) {
 	pixels := newBlock(7)
 	stream := traffic(pixels, 3, 40, 1, 300)
 	for i := range stream {
-		if sentTime(i, 40, 1, 300) {
-			continue // not known beforehand
-		}
-		wrong := bytes.Clone(stream)
-		wrong[i] ^= 0x10
-		c, _, err := checkIn(pixels, 3, wrong, 64)
-		if err == nil && c.ended {
-			t.Errorf("byte %d is wrong and was taken", i)
+		for bit := range 8 {
+			wrong := bytes.Clone(stream)
+			wrong[i] ^= 1 << bit
+			c, _, err := checkIn(pixels, 3, wrong, 64)
+			if err == nil && c.ended {
+				t.Errorf("bit %d of byte %d is wrong and was taken", bit, i)
+			}
 		}
 	}
-}
-
-// sentTime tells whether byte i of traffic of these sizes is of a time.
-func sentTime(i int, sizes ...int) bool {
-	for _, size := range append(sizes, 0) {
-		if i < updateHead+size {
-			return i >= 8 && i < 12
-		}
-		i -= updateHead + size
-	}
-	return false
 }
 
 func TestTheCheckerTellsWhereAByteIsWrong(t *testing.T) {
@@ -142,9 +130,23 @@ func TestInputIsFollowedAndItsFaultsAreFound(t *testing.T) {
 		"a number comes twice": appendPointer(appendPointer(nil, 0), 0),
 		"another message":      {6, 0, 0, 0},
 		"another key":          appendKey(nil, 'a', false),
+		"a command held down":  appendKey(nil, keyStart, true),
 	} {
 		if _, _, err := readIn(wrong, 100); err == nil {
 			t.Errorf("%s: nothing was found", name)
+		}
+	}
+}
+
+func TestTheInputReaderFindsEachWrongByte(t *testing.T) {
+	stream := appendPointer(appendKey(appendPointer(nil, 0), 1, true), 2)
+	for i := range stream {
+		for bit := range 8 {
+			wrong := bytes.Clone(stream)
+			wrong[i] ^= 1 << bit
+			if inputs, _, err := readIn(wrong, 100); err == nil && inputs == 3 {
+				t.Errorf("bit %d of byte %d is wrong and was taken", bit, i)
+			}
 		}
 	}
 }

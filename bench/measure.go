@@ -30,15 +30,6 @@ type Measurement struct {
 	Delays *delays `json:"delays_ns,omitempty"` // as HdrHistogram writes them, compressed
 }
 
-// Sample is a look at a system that holds many viewers.
-type Sample struct {
-	At         float64 `json:"at_s"`
-	PSS        int64   `json:"pss_bytes"`
-	Files      int     `json:"files"`
-	Goroutines int     `json:"goroutines"` // of the edge; 0 for others
-	Bytes      int64   `json:"bytes"`
-}
-
 // stage is one measurement while it runs.
 type stage struct {
 	*run
@@ -319,60 +310,6 @@ func (s *stage) storm(ctx context.Context) error {
 		s.result.Values[keyPerCPU] = n / cpu
 	}
 	s.recordDelays(a.Viewers.Delays)
-	return nil
-}
-
-// hold keeps very many viewers for the duration, with looks at what the system
-// holds at the start, at the end and in between.
-func (s *stage) hold(ctx context.Context) error {
-	clock, err := s.begin(ctx)
-	if err != nil {
-		return err
-	}
-	const looks = 10
-	began := time.Now()
-	var counts fleetCounts
-	for i := range looks + 1 {
-		if i > 0 && !sleep(ctx, time.Until(began.Add(s.options.Duration*time.Duration(i)/looks))) {
-			return context.Cause(ctx)
-		}
-		if counts, err = s.tellViewers(ctx, doCount); err != nil {
-			return err
-		}
-		if err := s.look(ctx, time.Since(began), counts.Bytes); err != nil {
-			return err
-		}
-	}
-	if err := clock.stop(); err != nil {
-		return err
-	}
-	s.record(counts)
-	first, last, v := s.result.Samples[0], s.result.Samples[looks], s.result.Values
-	for key, sample := range map[string]Sample{keyStartMiB: first, keyMiddleMiB: s.result.Samples[looks/2], keyEndMiB: last} {
-		v[key] = float64(sample.PSS) / (1 << 20)
-	}
-	v[keyFiles] = float64(last.Files - first.Files)
-	v[keyRoutines] = float64(last.Goroutines - first.Goroutines)
-	return s.finish(ctx)
-}
-
-func (s *stage) look(ctx context.Context, at time.Duration, bytes int64) error {
-	pss, err := memory(s.site.leaders())
-	if err != nil {
-		return err
-	}
-	files, err := openFiles(s.site.leaders())
-	if err != nil {
-		return err
-	}
-	sample := Sample{At: at.Seconds(), PSS: pss, Files: files, Bytes: bytes}
-	if s.site.admin != "" {
-		if sample.Goroutines, err = s.site.goroutines(ctx); err != nil {
-			return err
-		}
-	}
-	s.result.Samples = append(s.result.Samples, sample)
-	s.say("        %3.0f s: %d viewers, %.1f MiB, %d files, %d goroutines, %.2f GB checked", sample.At, s.result.Viewers, float64(pss)/(1<<20), files, sample.Goroutines, float64(bytes)/1e9)
 	return nil
 }
 

@@ -73,7 +73,7 @@ type pageVerdict struct{ Goal, Ours, Peer, Ratio, Limit, Word, Class string }
 
 func (r *Report) pageVerdicts() (list []pageVerdict) {
 	for _, v := range r.Verdicts {
-		class := strings.ReplaceAll(v.word(), " ", "-")
+		class := strings.ReplaceAll(v.class(), " ", "-")
 		list = append(list, pageVerdict{v.Goal, v.Ours, v.Peer, v.Ratio.String(), v.goal(), v.word(), class})
 	}
 	return list

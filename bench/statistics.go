@@ -47,13 +47,15 @@ func summaryOf(all []Measurement, work, system, key string) Summary {
 	return summarize(values)
 }
 
-// ratioOf compares two systems round by round, since what disturbs the machine
-// for a while disturbs both, and summarizes the ratios.
-func ratioOf(all []Measurement, work, key, ours, peer string) Summary {
-	theirs := valuesOf(all, work, peer, key)
+// ratioOf compares one key of one system with one of another, or of the same,
+// round by round, since what disturbs the machine for a while disturbs both, and
+// summarizes the ratios. A value of 0 or below is none: a CPU too short for the
+// clock's ticks, or memory that something else gave back meanwhile.
+func ratioOf(all []Measurement, work, ours, key, peer, peerKey string) Summary {
+	theirs := valuesOf(all, work, peer, peerKey)
 	var ratios []float64
 	for round, v := range valuesOf(all, work, ours, key) {
-		if t, ok := theirs[round]; ok && t > 0 && !math.IsInf(v/t, 0) {
+		if t := theirs[round]; v > 0 && t > 0 && !math.IsInf(v/t, 0) {
 			ratios = append(ratios, v/t)
 		}
 	}

@@ -95,7 +95,15 @@ func (v Verdict) goal() string {
 	return fmt.Sprintf("<= %.2f", v.Limit)
 }
 
+// word is the verdict, with the number of its rounds when they are few.
 func (v Verdict) word() string {
+	if v.Ratio.Rounds == 0 || v.Ratio.Rounds >= leastRounds {
+		return v.class()
+	}
+	return fmt.Sprintf("%s (of %s)", v.class(), rounds(v.Ratio.Rounds))
+}
+
+func (v Verdict) class() string {
 	switch {
 	case v.Ratio.Rounds == 0:
 		return "not measured"

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -119,17 +120,15 @@ func (v *viewer) upgrade(d door, index int) error {
 // hello is the viewer's side of the handshake; it returns the connection's
 // number, which the desktop's name tells.
 func (v *viewer) hello() (number uint32, err error) {
-	for _, step := range []struct{ hear, say string }{
-		{greeting, greeting}, {"\x01\x01", "\x01"}, {"\x00\x00\x00\x00", "\x01"},
-	} {
-		heard, err := v.wire.exactly(len(step.hear))
+	for _, step := range helloSteps() {
+		heard, err := v.wire.exactly(len(step.server))
 		if err != nil {
 			return 0, err
 		}
-		if string(heard) != step.hear {
-			return 0, fmt.Errorf("%q came where %q was sent", heard, step.hear)
+		if string(heard) != step.server {
+			return 0, fmt.Errorf("%q came where %q was sent", heard, step.server)
 		}
-		if err := v.wire.send([]byte(step.say)); err != nil {
+		if err := v.wire.send([]byte(step.viewer)); err != nil {
 			return 0, err
 		}
 	}
@@ -137,7 +136,11 @@ func (v *viewer) hello() (number uint32, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return binary.BigEndian.Uint32(init[serverInitLen-4:]), nil
+	number = binary.BigEndian.Uint32(init[serverInitLen-8:])
+	if want := appendServerInit(nil, number); !bytes.Equal(init, want) {
+		return 0, fmt.Errorf("the ServerInit came as % x where % x was sent", init, want)
+	}
+	return number, nil
 }
 
 // input sends the next numbered input.

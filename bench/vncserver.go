@@ -175,36 +175,46 @@ func upgradeServer(w *wire) error {
 const greeting = "RFB 003.008\n"
 
 // hello is the server's side of the handshake (RFC 6143 section 7.1 to 7.3)
-// without authentication. The desktop's name tells the connection's number.
+// without authentication.
 func (s *vncServer) hello(w *wire) (number uint32, err error) {
-	steps := []struct {
-		say    []byte
-		hear   int
-		expect []byte // nil: anything
-	}{
-		{[]byte(greeting), len(greeting), []byte(greeting)},
-		{[]byte{1, 1}, 1, []byte{1}}, // one type of security: none
-		{[]byte{0, 0, 0, 0}, 1, nil}, // it succeeded; then ClientInit
-	}
-	for _, step := range steps {
-		if err := w.send(step.say); err != nil {
+	for _, step := range helloSteps() {
+		if err := w.send([]byte(step.server)); err != nil {
 			return 0, err
 		}
-		heard, err := w.exactly(step.hear)
+		heard, err := w.exactly(len(step.viewer))
 		if err != nil {
 			return 0, err
 		}
-		if step.expect != nil && string(heard) != string(step.expect) {
-			return 0, fmt.Errorf("the viewer said %q where %q was expected", heard, step.expect)
+		if string(heard) != step.viewer {
+			return 0, fmt.Errorf("the viewer said %q where %q was expected", heard, step.viewer)
 		}
 	}
 	number = s.connections.Add(1)
-	init := []byte{5, 0, 3, 32, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0} // 1280 x 800, 32 bits
-	init = binary.BigEndian.AppendUint32(init, 4)
-	return number, w.send(binary.BigEndian.AppendUint32(init, number))
+	return number, w.send(appendServerInit(nil, number))
 }
 
-const serverInitLen = 28 // bytes, with the four of the name
+// helloStep is what the server says and how the viewer answers.
+type helloStep struct{ server, viewer string }
+
+func helloSteps() []helloStep {
+	return []helloStep{
+		{greeting, greeting},
+		{"\x01\x01", "\x01"},         // one type of security: none
+		{"\x00\x00\x00\x00", "\x01"}, // it succeeded; ClientInit: shared
+	}
+}
+
+const serverInitLen = 32 // bytes, with the eight of the name
+
+// appendServerInit appends what ends the handshake. The desktop's name is the
+// connection's number, and once more with all its bits turned around: a viewer
+// can't know it beforehand.
+func appendServerInit(b []byte, number uint32) []byte {
+	b = append(b, 5, 0, 3, 32, 32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0) // 1280 x 800, 32 bits
+	b = binary.BigEndian.AppendUint32(b, 8)
+	b = binary.BigEndian.AppendUint32(b, number)
+	return binary.BigEndian.AppendUint32(b, ^number)
+}
 
 // desktop is the traffic of one connection. Its fields belong to the goroutine
 // that reads, but for what traffic uses while it runs.

@@ -42,6 +42,14 @@ const (
 	keyFiles     = "fd_growth"
 	keyRoutines  = "goroutine_growth"
 	keyEndMiB    = "pss_end_mib"
+
+	// What hold is judged by besides.
+	keyPlateauMiB    = "pss_plateau_mib"
+	keyStartFiles    = "fd_start"
+	keyEndFiles      = "fd_end"
+	keyStartRoutines = "goroutines_start"
+	keyEndRoutines   = "goroutines_end"
+
 	stormPerSec  = 1600 // viewers of a storm for each second of duration: about what HAProxy takes on two cores
 	defaultStorm = 32   // viewers of a storm that come at once
 )

@@ -30,6 +30,11 @@ const (
 	EncodingExtendedClipboard    Encoding = -0x3f5e1a32 // 0xc0a1e5ce
 )
 
+// encodingNone is nobody's, so every server passes it over (RFC 6143 section
+// 7.5.2). It differs from ExtendedMouseButtons in its last byte alone: the bytes
+// before that one may have been passed on already when it is recognised.
+const encodingNone Encoding = -384 // 0xfffffe80
+
 func (e Encoding) String() string {
 	switch e {
 	case EncodingRaw:

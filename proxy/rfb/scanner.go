@@ -115,6 +115,7 @@ type Scanner struct {
 	// A client may send PointerEvents with the marker bit only after it has
 	// asked for them; before, the same bit is button 8 of an old client.
 	askedExtendedButtons bool
+	strikeExtended       bool   // the Filter's: nobody is to ask, see watchEncodings
 	encoding             uint32 // the last four bytes of a SetEncodings list
 
 	err error
@@ -235,11 +236,16 @@ func (s *Scanner) measureQEMU(head []byte) error {
 }
 
 // watchEncodings looks for ExtendedMouseButtons in a list that may be cut
-// anywhere; p begins at s.seen.
+// anywhere; p begins at s.seen. With strikeExtended it makes it encodingNone.
 func (s *Scanner) watchEncodings(p []byte) {
 	for i, c := range p {
 		s.encoding = s.encoding<<8 | uint32(c)
-		if (s.seen+int64(i))%4 == 3 && Encoding(s.encoding) == EncodingExtendedMouseButtons {
+		if (s.seen+int64(i))%4 != 3 || Encoding(s.encoding) != EncodingExtendedMouseButtons {
+			continue
+		}
+		if s.strikeExtended {
+			p[i] = byte(encodingNone & 0xff)
+		} else {
 			s.askedExtendedButtons = true
 		}
 	}

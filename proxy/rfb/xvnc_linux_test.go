@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -18,8 +20,40 @@ import (
 // patience only guards against a hang.
 const patience = 30 * time.Second
 
+// serverLog is what a server prints.
+type serverLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *serverLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *serverLog) waitFor(t *testing.T, line string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(l.String(), line); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the server does not say %q", line)
+		}
+	}
+}
+
 // startXvnc starts TigerVNC on a UNIX socket and returns how to connect.
 func startXvnc(t *testing.T, arguments ...string) (dial func() net.Conn) {
+	t.Helper()
+	return startXvncLogging(t, &serverLog{}, arguments...)
+}
+
+func startXvncLogging(t *testing.T, log *serverLog, arguments ...string) (dial func() net.Conn) {
 	t.Helper()
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "vnc.sock")
@@ -34,8 +68,7 @@ func startXvnc(t *testing.T, arguments ...string) (dial func() net.Conn) {
 		"-geometry", "320x200", "-depth", "24", "-UseBlacklist=0",
 	}, arguments...)...)
 	server.ExtraFiles = []*os.File{displayEnd}
-	var log bytes.Buffer
-	server.Stderr = &log
+	server.Stderr = log
 	server.Cancel = func() error { return server.Process.Signal(os.Interrupt) } // so that it removes its lock
 	server.WaitDelay = patience
 	if err := server.Start(); err != nil {
@@ -46,7 +79,7 @@ func startXvnc(t *testing.T, arguments ...string) (dial func() net.Conn) {
 		cancel()
 		_ = server.Wait()
 		if t.Failed() {
-			t.Logf("%s", log.Bytes())
+			t.Log(log)
 		}
 	})
 	_ = display.SetReadDeadline(time.Now().Add(patience))
@@ -157,6 +190,49 @@ func TestAuthenticateWithTigerVNC(t *testing.T) {
 			init, err := ReadServerInit(watched)
 			if err != nil || init.Width != 320 || init.Height != 200 || init.Format.Validate() != nil {
 				t.Errorf("%+v, %v", init, err)
+			}
+		})
+	}
+}
+
+// Debian 12's TigerVNC has no ExtendedMouseButtons: it ignores that the viewer
+// asks for them.
+func TestTigerVNCGetsNoHiddenPaste(t *testing.T) {
+	for name, c := range map[string]struct {
+		policy Policy
+		pastes bool
+	}{
+		"all may pass": {Policy{}, true},
+		"no clipboard": {Policy{NoClipboardIn: true}, false},
+		"view":         {Policy{View: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log serverLog
+			conn := startXvncLogging(t, &log, "-SecurityTypes", "None", "-Log", "*:stderr:100")()
+			if _, err := Authenticate(conn, ""); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Write(ClientInit{Shared: true}.Append(nil)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadServerInit(conn); err != nil {
+				t.Fatal(err)
+			}
+			f := Filter{Policy: c.policy}
+			kept, _, err := f.Pass(UpdateRequest{Area: image.Rect(0, 0, 1, 1)}.Append(hiddenPaste()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Write(kept); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(conn, make([]byte, 20)); err != nil { // the update: it has read all
+				t.Fatal(err)
+			}
+			conn.Close()
+			log.waitFor(t, "Connections: closed")
+			if pasted := strings.Contains(log.String(), "Remote clipboard announced"); pasted != c.pastes {
+				t.Errorf("the server got a clipboard: %t", pasted)
 			}
 		})
 	}

@@ -216,9 +216,26 @@ func TestConsoleOfAFailedDesktop(t *testing.T) {
 	p.do("showing what has ended", chromedp.Click(testID("show-ended")))
 	p.says("desktop-state", "failed")
 	p.seesNo("dismiss")
+}
 
+// TestConsoleHints: what stands in the way of desktops, or of real ones, is told
+// with what to do about it until it is mended.
+func TestConsoleHints(t *testing.T) {
+	pair := startEdgeAndAgent(t, "  - {name: demo, type: demo}", "")
+	p := page{t, browser(t)}
+	p.logIn(pair.installation)
+	hinted := func(code string, words ...string) {
+		t.Helper()
+		p.do("there is a hint "+code, chromedp.WaitVisible(testID("hint")+chromedp.CSS(fmt.Sprintf(`[data-code=%q]`, code))))
+		for _, part := range words {
+			p.says("hint", part)
+		}
+	}
+	hinted("demo_only", "built-in demo", "apt install tigervnc-standalone-server openbox xterm")
 	pair.agent.stop()
-	p.says("hint", "No agent is connected")
-	pair.startAgent()
+	hinted("no_agent", "No agent is connected", "streamspace agent --edge URL --token-file join.token")
+	pair.offer("  - {name: office, type: process, desktop: [no-such-program]}")
+	hinted("runtime_missing", "The agent desk-1", "its runtime office", "no-such-program is not installed")
+	pair.offer(processRuntime)
 	p.do("the hint is gone", chromedp.WaitNotPresent(testID("hint")))
 }

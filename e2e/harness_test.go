@@ -349,8 +349,8 @@ func (in *installation) online(want int) error {
 	return nil
 }
 
-// metric is the sum of all series of that name at the admin listener.
-func (in *installation) metric(name string) float64 {
+// metrics is what the admin listener tells.
+func (in *installation) metrics() string {
 	in.t.Helper()
 	response, err := client().Get(in.AdminURL + "/metrics")
 	if err != nil {
@@ -361,8 +361,14 @@ func (in *installation) metric(name string) float64 {
 	if err != nil {
 		in.t.Fatal(err)
 	}
+	return string(text)
+}
+
+// metric is the sum of all series of that name at the admin listener.
+func (in *installation) metric(name string) float64 {
+	in.t.Helper()
 	sum := 0.0
-	for _, line := range strings.Split(string(text), "\n") {
+	for _, line := range strings.Split(in.metrics(), "\n") {
 		if strings.HasPrefix(line, name+" ") || strings.HasPrefix(line, name+"{") {
 			var value float64
 			if _, err := fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &value); err != nil {

@@ -70,6 +70,19 @@ func (p *edgeAndAgent) startAgent() {
 	})
 }
 
+// offer starts the agent anew with these runtimes.
+func (p *edgeAndAgent) offer(runtimes string) {
+	p.t.Helper()
+	p.agent.stop()
+	config, err := os.ReadFile(p.agentFile)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	rest, _, _ := strings.Cut(string(config), "\nruntimes:")
+	writeText(p.t, p.agentFile, rest+"\nruntimes:\n"+runtimes)
+	p.startAgent()
+}
+
 func staticRuntime(address string) string {
 	return fmt.Sprintf("  - {name: consoles, type: static, endpoints: [{name: one, address: %q}]}", address)
 }

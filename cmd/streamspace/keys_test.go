@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -35,14 +36,60 @@ func (k *killed) CreateKey(ctx context.Context, key *store.Key) error {
 	return errKilled
 }
 
-func TestNoKeyIsLostWhereverTheFirstStartIsKilled(t *testing.T) {
-	for name, start := range map[string]func(ctx context.Context, e *edge) error{
+// firstStarts are the ways in which the first keys are made.
+func firstStarts() map[string]func(ctx context.Context, e *edge) error {
+	return map[string]func(ctx context.Context, e *edge) error{
 		"edge": func(ctx context.Context, e *edge) error { return e.writeFirstKeys(ctx) },
 		"dev": func(ctx context.Context, e *edge) error {
 			_, _, err := e.devCredentials(ctx, e.config.dataDir())
 			return err
 		},
-	} {
+	}
+}
+
+// newcomer is an edge, opened as far as its keys need it, on an empty folder.
+func newcomer(t *testing.T) (e *edge, folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	config := defaultEdgeConfig()
+	config.Store.SQLite.Path = filepath.Join(folder, "streamspace.db")
+	db, err := sqldb.Open(t.Context(), config.Store.SQLite.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	keys, err := auth.New(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = here.Close() })
+	return &edge{config: config, log: zap.NewNop(), auth: keys, store: db, public: []net.Listener{here}, admin: here}, folder
+}
+
+func TestFirstKeysAreForTheirOwnerOnly(t *testing.T) {
+	for name, start := range firstStarts() {
+		t.Run(name, func(t *testing.T) {
+			e, folder := newcomer(t)
+			if err := start(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range []string{adminKeyFile, joinTokenFile} {
+				if info, err := os.Stat(filepath.Join(folder, file)); err != nil {
+					t.Error(err)
+				} else if info.Mode() != 0o600 {
+					t.Errorf("%s has mode %v, want 0600", file, info.Mode())
+				}
+			}
+		})
+	}
+}
+
+func TestNoKeyIsLostWhereverTheFirstStartIsKilled(t *testing.T) {
+	for name, start := range firstStarts() {
 		for at := 1; at <= 2; at++ {
 			for _, after := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, key %d, durable %v", name, at, after), func(t *testing.T) { surviveKill(t, start, at, after) })
@@ -52,24 +99,9 @@ func TestNoKeyIsLostWhereverTheFirstStartIsKilled(t *testing.T) {
 }
 
 func surviveKill(t *testing.T, start func(context.Context, *edge) error, at int, after bool) {
-	folder := t.TempDir()
-	config := defaultEdgeConfig()
-	config.Store.SQLite.Path = filepath.Join(folder, "streamspace.db")
-	db, err := sqldb.Open(t.Context(), config.Store.SQLite.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	keys, err := auth.New(t.Context(), db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	here, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer here.Close()
-	e := &edge{config: config, log: zap.NewNop(), auth: keys, store: &killed{db, at, after}, public: []net.Listener{here}, admin: here}
+	e, folder := newcomer(t)
+	db := e.store
+	e.store = &killed{db, at, after}
 	if err := start(t.Context(), e); !errors.Is(err, errKilled) {
 		t.Fatalf("the first start: %v", err)
 	}
@@ -84,7 +116,7 @@ func surviveKill(t *testing.T, start func(context.Context, *edge) error, at int,
 		if err != nil {
 			t.Fatal(err)
 		}
-		if caller, err := keys.Key(t.Context(), token.secret); err != nil || caller.Role != role {
+		if caller, err := e.auth.Key(t.Context(), token.secret); err != nil || caller.Role != role {
 			t.Errorf("%s is no key: %+v, %v", file, caller, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -41,6 +42,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "building the binary: %v\n%s", err, output)
 		os.Exit(1)
 	}
+	// Programs under test inherit that SIGHUP is ignored, as it is under nohup, but
+	// not that it is handled.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	status := m.Run()
 	_ = os.RemoveAll(folder)
 	if status == 0 {

@@ -124,7 +124,7 @@ func TestHangupDuringTheStartReloadsAfterIt(t *testing.T) {
 	edge := start(t, "edge", "--config", config)
 	hangup := sync.OnceFunc(func() { edge.signal(syscall.SIGHUP) })
 	eventually(t, "the edge has reloaded", func() error {
-		if output := edge.output.String(); strings.Contains(output, "reload: new connections get the certificate of now") {
+		if output := edge.output.String(); strings.Contains(output, "reload: done") {
 			return nil
 		}
 		if edge.ended() {

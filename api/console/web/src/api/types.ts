@@ -132,6 +132,8 @@ export interface SessionChange {
   /** Of an end that is announced; a change without one takes that back. */
   ends_at?: string;
   ends_because?: EndsBecause;
+  /** Its agent has just come back, whatever the state was before. */
+  agent_up?: boolean;
 }
 
 export interface OtherChange {

@@ -23,8 +23,13 @@ func TestConsoleAsksForACertainMachine(t *testing.T) {
 	if offered := p.eval(`[...document.querySelector('[data-testid="new-machine"]').list.options].map(({ value }) => value).join()`); offered != "vm-1,vm-2" {
 		t.Errorf("offered are %q", offered)
 	}
-	p.do("asking for one", chromedp.SendKeys(testID("new-machine"), "vm-2"+kb.Enter))
+	p.do("asking for one that there is not", chromedp.SendKeys(testID("new-machine"), "vm-9"+kb.Enter))
+	p.says("notices", `without endpoint "vm-9"`)
+	p.do("asking for one", chromedp.SendKeys(testID("new-machine"), kb.Backspace+"2"+kb.Enter))
 	p.sees("badge")
+	if told := p.text("notices"); told != "" {
+		t.Errorf("the desktop's page tells what the page before had to tell: %q", told)
+	}
 	id := p.desktopID()
 	in.becomes(id, "running")
 	var got struct{ Name string }

@@ -97,6 +97,7 @@ export class App implements Omit<Context, "me" | "changes"> {
   private nextPage(): AbortSignal {
     this.page.abort();
     this.page = new AbortController();
+    this.notices.hide(); // it is of the page before
     document.title = "StreamSpace";
     return this.page.signal;
   }

@@ -357,6 +357,9 @@ func TestDirectEndpointsOutsideTheListAreRefused(t *testing.T) {
 			want = "write it like"
 		}
 		wants(t, string(answer), "endpoint", want)
+		if n := strings.Count(string(answer), endpoint); n != 1 {
+			t.Errorf("%s names %s %d times", answer, endpoint, n)
+		}
 	}
 	// A name is looked up when it is used.
 	if d := in.becomes(in.create(map[string]any{"endpoint": "example.invalid:5900"}).ID, "failed"); d.Reason == "" {

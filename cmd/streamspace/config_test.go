@@ -89,6 +89,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "direct: {allow: [\"10.0.0.0/8:5900\"], passwords: [{endpoint: \"10.0.0.5:5901\", file: /}]}":               `edge.yml:2:61: direct.passwords[0].endpoint: "10.0.0.5:5901" is outside direct.allow`,
 		smallestEdge + "direct: {allow: [\"10.0.0.0/8:5900\"], passwords: [{endpoint: \"10.0.0.5:5900\", file: /does/not/exist}]}": "edge.yml:2:84: direct.passwords[0].file: can't be read: open /does/not/exist",
 		smallestEdge + "direct: {passwords: [{endpoint: \"10.0.0.0/8:5900\", password: secret}]}":                                  "edge.yml:2:52: direct.passwords[0].password: unknown key; here are allowed: endpoint, file, user",
+		smallestEdge + "store: {mysql: {}}":                                                                                        "edge.yml:2:9: store.mysql: unknown key; here are allowed: sqlite",
 		smallestEdge + "tls: {off: true}\n":                                                                                        "edge.yml:2:1: tls: is set twice; the first is on line 1",
 		smallestEdge + "redis: {addrs: [a]}":                                                                                       "edge.yml:2:8: redis: this version does not support it yet",
 		smallestEdge + "pools:\n  - name: web":                                                                                     "pools: this version does not support it yet",

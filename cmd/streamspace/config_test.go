@@ -193,6 +193,7 @@ func TestAgentConfigFaults(t *testing.T) {
 	for text, want := range map[string]string{
 		"edge: edge.example.org\n":                                         "edge: \"edge.example.org\" is not an origin",
 		good + "capacity: 0\n":                                             "capacity: 0 is too small",
+		good + "runtimes: [{name: a, type: demo, slots: 0}]\n":             "runtimes[0].slots: 0 is too small",
 		good + "on_shutdown: explode\n":                                    "on_shutdown",
 		good + "runtimes: []\n":                                            "runtimes: at least one",
 		good + "runtimes: [{name: a, type: magic}]\n":                      "runtimes[0].type",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -70,7 +71,16 @@ func listenError(key, address string, err error) error {
 
 // address is where the edge can be reached from this host: "https://HOST:PORT".
 func (e *edge) address() string {
-	return e.scheme() + "://" + e.public[0].Addr().String()
+	return e.scheme() + "://" + hostPort(e.public[0].Addr())
+}
+
+// hostPort is a listener's address as programs on this host can use it: those
+// that listen on all addresses of the host are at none in particular.
+func hostPort(address net.Addr) string {
+	if a, ok := address.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(a.Port))
+	}
+	return address.String()
 }
 
 // publicURL is the origin under which the client of r sees this installation.

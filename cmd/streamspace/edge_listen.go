@@ -13,6 +13,7 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
+// listen takes the addresses. What connects before the rest is open waits.
 func (e *edge) listen(context.Context) error {
 	open := func(key, address string) (net.Listener, error) {
 		l, err := net.Listen("tcp", address)
@@ -49,10 +50,18 @@ func (e *edge) listenPublic(open func(key, address string) (net.Listener, error)
 	if err != nil {
 		return err
 	}
-	if e.certificates != nil {
-		l = newTLSListener(l, e.certificates.serverTLS())
+	e.public = append(e.public, l)
+	return nil
+}
+
+// secure puts the certificates, where there are any, to the public listeners.
+func (e *edge) secure(context.Context) error {
+	for i, l := range e.public {
+		if e.certificates != nil {
+			l = newTLSListener(l, e.certificates.serverTLS())
+		}
+		e.public[i] = reactor.Lend(l)
 	}
-	e.public = append(e.public, reactor.Lend(l))
 	return nil
 }
 

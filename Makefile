@@ -12,8 +12,8 @@ FUZZTIME ?= 20s
 build: $(WEB)/.built ## the console and bin/streamspace
 	go build -trimpath -o bin/streamspace ./cmd/streamspace
 
-run: build ## an edge and an agent in one process, with a desktop to click on
-	bin/streamspace dev
+run: build ## an edge and an agent in one process, with a desktop to click on; ARGS="--listen 127.0.0.1:9443" and so on
+	bin/streamspace dev $(ARGS)
 
 test: build ## everything, on real parts; installs what is missing
 	scripts/install-test-parts

@@ -99,7 +99,7 @@ func TestEventsTellOnlyWhatIsDescribed(t *testing.T) {
 	l := w.listen(alice)
 	w.want(202, w.call(alice, "POST", "/api/v1/sessions", ""))
 	w.coord.Publish(context.Background(), store.Event{Type: "session", ID: newID(), State: "running", Org: "a", Owner: "alice",
-		EndsAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.FixedZone("", 3600)), EndsBecause: store.EndsIdle})
+		EndsAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.FixedZone("", 3600)), EndsBecause: store.EndsIdle, AgentUp: true})
 	doc, err := described()
 	if err != nil {
 		t.Fatal(err)

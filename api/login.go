@@ -45,31 +45,38 @@ func (s *server) me(w http.ResponseWriter, r *http.Request, c auth.Caller) error
 	if s.o.Hints != nil && c.Role == store.RoleAdmin {
 		hints = append(hints, s.o.Hints(r.Context())...)
 	}
+	runtimes, endpoints := s.offers(r.Context())
 	return s.writeJSON(w, http.StatusOK, struct {
-		Name     string     `json:"name"`
-		Org      string     `json:"org"`
-		Owner    string     `json:"owner"`
-		Role     store.Role `json:"role"`
-		Version  string     `json:"version"`
-		Runtimes []string   `json:"runtimes"`
-		Hints    []Hint     `json:"hints"`
-	}{c.Name, c.Org, c.Owner, c.Role, s.o.Version, s.runtimes(r.Context()), hints})
+		Name      string     `json:"name"`
+		Org       string     `json:"org"`
+		Owner     string     `json:"owner"`
+		Role      store.Role `json:"role"`
+		Version   string     `json:"version"`
+		Runtimes  []string   `json:"runtimes"`
+		Endpoints []string   `json:"endpoints"`
+		Hints     []Hint     `json:"hints"`
+	}{c.Name, c.Org, c.Owner, c.Role, s.o.Version, runtimes, endpoints, hints})
 }
 
-// runtimes names those that a new session may ask for now; none while the
-// database can't tell, which is told elsewhere.
-func (s *server) runtimes(ctx context.Context) []string {
-	names := []string{}
+// offers names the runtimes and, in order, the endpoints that a new session may
+// ask for now; none while the database can't tell, which is told elsewhere.
+func (s *server) offers(ctx context.Context) (runtimes, endpoints []string) {
+	runtimes, endpoints = []string{}, []string{}
 	agents, _ := s.o.Store.Agents(ctx)
 	for _, a := range agents {
 		if s.o.AgentStatus(a) != store.AgentOnline {
 			continue
 		}
 		for _, r := range a.Runtimes {
-			if r.Missing == "" && !slices.Contains(names, r.Name) {
-				names = append(names, r.Name)
+			if r.Missing != "" {
+				continue
 			}
+			if !slices.Contains(runtimes, r.Name) {
+				runtimes = append(runtimes, r.Name)
+			}
+			endpoints = append(endpoints, r.Endpoints...)
 		}
 	}
-	return names
+	slices.Sort(endpoints)
+	return runtimes, slices.Compact(endpoints)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -170,7 +171,7 @@ func TestMeTellsWhoAndWhatToDo(t *testing.T) {
 	var me struct {
 		Name, Org, Owner, Version string
 		Role                      store.Role
-		Runtimes                  []string
+		Runtimes, Endpoints       []string
 		Hints                     []Hint
 	}
 	w.addAgent()
@@ -181,6 +182,21 @@ func TestMeTellsWhoAndWhatToDo(t *testing.T) {
 	w.want(200, w.call(alice, "GET", "/api/v1/me", "")).json(&me)
 	if me.Org != "a" || me.Owner != "alice" || me.Role != store.RoleUser || len(me.Hints) != 0 || !slices.Equal(me.Runtimes, []string{"desktop", "gpu"}) {
 		t.Errorf("a user is told %+v", me)
+	}
+	if me.Endpoints == nil || len(me.Endpoints) > 0 {
+		t.Errorf("the endpoints are %#v, want an empty list", me.Endpoints)
+	}
+	for name, runtimes := range map[string][]store.Runtime{
+		"one":   {{Name: "consoles", Type: "static", Endpoints: []string{"vm-3", "vm-1"}}, {Name: "demo"}},
+		"other": {{Name: "more", Type: "static", Endpoints: []string{"vm-2", "vm-1"}}, {Name: "broken", Missing: "it is not there", Endpoints: []string{"vm-9"}}},
+	} {
+		if _, err := w.store.EnrolAgent(t.Context(), &store.Agent{ID: newID(), Name: name, KeyHash: auth.HashSecret(name), Capacity: 1, Weight: 1, Runtimes: runtimes}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want(200, w.call(alice, "GET", "/api/v1/me", "")).json(&me)
+	if want := []string{"vm-1", "vm-2", "vm-3"}; !slices.Equal(me.Endpoints, want) {
+		t.Errorf("the endpoints are %q, want %q", me.Endpoints, want)
 	}
 }
 

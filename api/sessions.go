@@ -123,7 +123,7 @@ func (s *server) checkEndpoint(c auth.Caller, endpoint string) error {
 		return store.Errorf(store.Invalid, "endpoint %q is not allowed; direct.allow lists what is", clip(endpoint))
 	}
 	if err := s.o.CheckEndpoint(endpoint); err != nil {
-		return store.Errorf(store.Invalid, "endpoint %q: %v", clip(endpoint), err)
+		return store.Errorf(store.Invalid, "endpoint: %v", err)
 	}
 	return nil
 }

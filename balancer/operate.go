@@ -19,6 +19,7 @@ var (
 )
 
 func (b *Balancer) newPool(name string) *pool {
+	b.options.Metrics.retries.WithLabelValues(name) // is there from the beginning
 	return &pool{b: b, name: name, retries: leastBudget}
 }
 

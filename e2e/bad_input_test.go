@@ -77,11 +77,19 @@ func TestTakenPortNamesTheSetting(t *testing.T) {
 	}
 	wants(t, output, "listen.https", l.Addr().String(), "another program has this port")
 
-	status, output = runToEnd(t, "dev", "--data", t.TempDir(), "--listen", l.Addr().String(), "--admin", "127.0.0.1:0")
-	if status != 1 {
-		t.Errorf("dev: exit status %d, want 1", status)
+	data := t.TempDir()
+	for _, taken := range [][]string{{"--listen", "--admin"}, {"--admin", "--listen"}} {
+		status, output = runToEnd(t, "dev", "--data", data, taken[0], l.Addr().String(), taken[1], "127.0.0.1:0")
+		if status != 1 {
+			t.Errorf("dev: exit status %d, want 1", status)
+		}
+		wants(t, output, taken[0], l.Addr().String(), "another program has this port")
 	}
-	wants(t, output, "--listen", l.Addr().String(), "another program has this port")
+	for dir, want := range map[string]int{folder: 1, data: 0} { // the config; nothing
+		if left, err := os.ReadDir(dir); err != nil || len(left) != want {
+			t.Errorf("the starts that failed left %v, %v", left, err)
+		}
+	}
 }
 
 func TestUnreadableCertificateOrKeyNamesItsFile(t *testing.T) {
@@ -357,6 +365,9 @@ func TestDirectEndpointsOutsideTheListAreRefused(t *testing.T) {
 			want = "write it like"
 		}
 		wants(t, string(answer), "endpoint", want)
+		if n := strings.Count(string(answer), endpoint); n != 1 {
+			t.Errorf("%s names %s %d times", answer, endpoint, n)
+		}
 	}
 	// A name is looked up when it is used.
 	if d := in.becomes(in.create(map[string]any{"endpoint": "example.invalid:5900"}).ID, "failed"); d.Reason == "" {

@@ -1,6 +1,11 @@
 package e2e
 
 import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,4 +45,57 @@ func TestMetricsThatAreWatched(t *testing.T) {
 	if err := viewer.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestMetricsAreDocumented: docs/metrics.md has exactly the metrics of a
+// running edge, with their types and labels.
+func TestMetricsAreDocumented(t *testing.T) {
+	in := startDev(t, t.TempDir(), "--runtime", "demo")
+	in.visit(testContext(t), in.running(nil).ID)
+	documented := documentedMetrics(t)
+	eventually(t, "the visit is counted", func() error {
+		served := in.served()
+		for _, name := range slices.Sorted(maps.Keys(served)) {
+			if documented[name] != served[name] {
+				return fmt.Errorf("%s is served as %q and documented as %q", name, served[name], documented[name])
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(documented)) {
+			if _, found := served[name]; !found && !strings.Contains(documented[name], "pool") { // TestEdgeBalancesPools has those
+				return fmt.Errorf("%s is documented and not served", name)
+			}
+		}
+		return nil
+	})
+}
+
+// documentedMetrics is "type label, label" of every row of docs/metrics.md.
+func documentedMetrics(t *testing.T) map[string]string {
+	text, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(streamspace_\\w+)` \\| (\\w+) \\| (.*?) ?\\| .+ \\|$").FindAllStringSubmatch(string(text), -1) {
+		documented[row[1]] = row[2] + " " + strings.ReplaceAll(row[3], "`", "")
+	}
+	return documented
+}
+
+// served is "type label, label" of every metric of ours by its name, as it is
+// told to Prometheus.
+func (in *installation) served() map[string]string {
+	in.t.Helper()
+	all := map[string]string{}
+	for _, family := range regexp.MustCompile(`(?m)^# TYPE (streamspace_\w+) (\w+)\n\w+(?:\{(.*)\})? `).FindAllStringSubmatch(in.metrics(), -1) {
+		var labels []string
+		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(family[3], -1) {
+			if label[1] != "le" { // a histogram's own
+				labels = append(labels, label[1])
+			}
+		}
+		slices.Sort(labels)
+		all[family[1]] = family[2] + " " + strings.Join(labels, ", ")
+	}
+	return all
 }

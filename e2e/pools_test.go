@@ -157,6 +157,12 @@ func TestEdgeBalancesPools(t *testing.T) {
 		t.Errorf("%s serves after a reload that was refused", name)
 	}
 	goesOn("a refused reload")
+	served := in.served()
+	for name, want := range documentedMetrics(t) {
+		if strings.Contains(want, "pool") && served[name] != want {
+			t.Errorf("%s is served as %q and documented as %q", name, served[name], want)
+		}
+	}
 	in.process.signal(syscall.SIGTERM)
 	goesOn("SIGTERM, within its drain")
 	_ = socket.Close(websocket.StatusNormalClosure, "")

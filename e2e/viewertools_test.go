@@ -162,6 +162,10 @@ func TestViewerToolsOfAPhone(t *testing.T) {
 	for _, name := range []string{"scaling", "ctrl-alt-del", "help"} {
 		p.seesNo(name)
 	}
+	for _, width := range []int64{390, 360} {
+		p.do("a phone", chromedp.EmulateViewport(width, 844))
+		p.barIsOneRow()
+	}
 	p.click("more")
 	for _, name := range []string{"scaling", "ctrl-alt-del", "help", "clipboard"} {
 		p.sees(name)
@@ -180,6 +184,28 @@ func TestViewerToolsOfAPhone(t *testing.T) {
 	p.click("keyboard")
 	if at := p.eval(`document.activeElement.tagName`); at != "BODY" {
 		t.Errorf("with the keyboard put away, the focus is at %s", at)
+	}
+}
+
+// barIsOneRow checks that the toolbar is a row of icons beside each other, with
+// room for the desktop's name.
+func (p page) barIsOneRow() {
+	p.t.Helper()
+	if faults := p.eval(`(() => {
+		const bar = document.querySelector('.toolbar'), faults = [];
+		const shown = [...bar.querySelectorAll(':scope > :is(a, button, h1, .marks)')].filter(one => one.getClientRects().length);
+		const at = one => one.getBoundingClientRect();
+		if (at(bar).height > 50) faults.push('it is ' + at(bar).height + ' px high');
+		if (at(bar.querySelector('h1')).width < 60) faults.push('the name has ' + at(bar.querySelector('h1')).width + ' px');
+		shown.forEach((one, i) => {
+			const words = one.matches('button') && one.innerText.trim();
+			if (words) faults.push('it shows ' + words);
+			if (i && at(one).left < at(shown[i - 1]).right) faults.push(one.className + ' touches ' + shown[i - 1].className);
+			if (at(one).right > innerWidth) faults.push(one.className + ' is cut off');
+		});
+		return faults.join('; ');
+	})()`); faults != "" {
+		p.t.Errorf("the toolbar %s px wide: %s", p.eval("String(innerWidth)"), faults)
 	}
 }
 

@@ -63,6 +63,7 @@ type link struct {
 type report struct {
 	Observed
 	assumed bool      // not the agent's word: it was told to start
+	untold  bool      // it is what the agent said as it connected, and no event told that it is back
 	stopped time.Time // when a stop for it was acked
 }
 
@@ -85,6 +86,9 @@ func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed)
 	l.reports = make(map[string]*report, min(len(running), maxReported))
 	for _, o := range running {
 		m.note(l, a.ID, o)
+		if r := l.reports[o.Session]; r != nil {
+			r.untold = true
+		}
 	}
 	for id, r := range before { // an end is not told twice
 		if r.State.over() && l.reports[id] == nil {
@@ -253,6 +257,22 @@ func (m *Manager) storeBeats(ctx context.Context) {
 		case store.CodeOf(err) != store.NotFound && ctx.Err() == nil:
 			m.o.Log.Warn("an agent's heartbeat could not be stored; trying again in a minute", zap.String("agent", id), zap.Error(err))
 		}
+	}
+}
+
+// tellOfAgent publishes that the agent of a running session is back with it.
+// After a restart of the edge no change of state tells that.
+func (m *Manager) tellOfAgent(s *store.Session) {
+	m.mu.Lock()
+	var untold bool
+	if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
+		untold, l.reports[s.ID].untold = l.reports[s.ID].untold, false
+	}
+	m.mu.Unlock()
+	if untold && s.State == store.Running {
+		e := event(s)
+		e.AgentUp = true
+		m.o.Coord.Publish(context.Background(), e)
 	}
 }
 

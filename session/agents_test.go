@@ -33,6 +33,47 @@ func TestAnAgentThatComesBackWithItsSessionGoesOn(t *testing.T) {
 	})
 }
 
+// After a restart of the edge a session is as it was, so that no change of its
+// state tells that its agent is back.
+func TestTheReturnOfAnAgentIsToldOnceForEachOfItsRunningSessions(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		h := w.join("a")
+		s, ended := w.create(), w.create()
+		if _, err := w.m.Stop(t.Context(), ended.ID); err != nil {
+			t.Fatal(err)
+		}
+		returns := func() (ids []string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, e := range w.events {
+				if e.AgentUp {
+					ids = append(ids, e.ID)
+					if e.State != string(store.Running) || e.Org != "acme" || e.Owner != "ann" {
+						t.Errorf("the event is %+v", e)
+					}
+				}
+			}
+			return ids
+		}
+		synctest.Wait()
+		if got := returns(); len(got) > 0 {
+			t.Errorf("told of the return of an agent that was never away: %v", got)
+		}
+		for want := 1; want <= 3; want++ {
+			w.restart()
+			w.connect(h)
+			for n := range 5 {
+				w.m.Viewers(s.ID, n) // events, and looks, of other things
+				w.say(h, s.ID, ObservedRunning, "")
+			}
+			w.want(s.ID, store.Running, "")
+			if got := returns(); len(got) != want || slices.Contains(got, ended.ID) {
+				t.Errorf("told of %v, want %s %d times", got, s.ID, want)
+			}
+		}
+	})
+}
+
 func TestAnAgentThatComesBackWithoutItsSessionFailsIt(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		h := w.join("a")

@@ -171,10 +171,13 @@ func TestAnEdgeThatRestartsDoesNotFlapStates(t *testing.T) {
 		w.events = nil
 		w.restart()
 		pass(connectGrace - time.Second)
-		w.connect(h)
-		pass(time.Minute)
 		if told := w.told(s.ID); len(told) != 0 {
 			t.Errorf("events told %v", told)
+		}
+		w.connect(h)
+		pass(time.Minute)
+		if told := w.told(s.ID); !slices.Equal(told, []string{string(store.Running)}) {
+			t.Errorf("events told %v, want that it runs", told)
 		}
 		w.want(s.ID, store.Running, "")
 		if h.starts != 1 {

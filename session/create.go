@@ -37,7 +37,7 @@ func (m *Manager) Create(ctx context.Context, s *store.Session, idempotencyKey s
 	}
 	now := time.Now()
 	row := &store.Session{
-		ID: id.String(), Name: s.Name, Org: s.Org, Owner: s.Owner,
+		ID: id.String(), Name: orElse(s.Name, nameOf(s.Labels[EndpointLabel])), Org: s.Org, Owner: s.Owner,
 		State: store.Pending, Desired: store.Running,
 		Runtime: s.Runtime, Labels: s.Labels, Width: s.Width, Height: s.Height, Endpoint: s.Endpoint,
 		IdleTimeout: s.IdleTimeout, MaxDuration: s.MaxDuration,
@@ -138,8 +138,8 @@ func validate(s *store.Session) error {
 	return nil
 }
 
-// nameOf is what an agent says of an endpoint as a session's name, or nothing
-// when a session may not be called so.
+// nameOf is an endpoint's name as a session's, or nothing when a session may not
+// be called so.
 func nameOf(endpoint string) string {
 	if utf8.RuneCountInString(endpoint) > maxName || !printable(endpoint) {
 		return ""

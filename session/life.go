@@ -83,7 +83,7 @@ func (l limits) next(s *store.Session, v view) step {
 	}
 	if s.Desired != store.Terminated && maxDurationEnd(s).due(v.now) {
 		return step{do: become, to: ending(s), viewers: tellMaxDuration,
-			reason: fmt.Sprintf("max_duration: its time of %v is up", s.MaxDuration)}
+			reason: fmt.Sprintf("max_duration: it reached its longest allowed time, %v", s.MaxDuration)}
 	}
 	st := l.nextOfState(s, v)
 	if st.do == wait && s.Desired != store.Terminated {

@@ -115,7 +115,7 @@ func TestMaxDurationEndsASessionWithItsViewers(t *testing.T) {
 		pass(time.Hour - time.Second)
 		w.want(s.ID, store.Running, "")
 		pass(time.Second)
-		w.want(s.ID, store.Terminated, "max_duration")
+		w.want(s.ID, store.Terminated, "max_duration: it reached its longest allowed time, 1h0m0s")
 		if want := []string{s.ID + " max_duration"}; !slices.Equal(w.cut, want) {
 			t.Errorf("viewers cut: %v, want %v", w.cut, want)
 		}

@@ -30,6 +30,7 @@ func (m *Manager) look(ctx context.Context, id string) (again time.Time, err err
 	m.track(s)
 	m.tellViewers(s)
 	m.tellOfViewers(s)
+	m.tellOfAgent(s)
 	v, err := m.view(ctx, s)
 	if err != nil {
 		return time.Time{}, err

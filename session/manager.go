@@ -232,8 +232,11 @@ func (m *Manager) changed(before store.State, s *store.Session) {
 }
 
 func (m *Manager) publish(s *store.Session) {
-	m.o.Coord.Publish(context.Background(), store.Event{
-		Type: "session", ID: s.ID, State: string(s.State), Org: s.Org, Owner: s.Owner, EndsAt: s.EndsAt, EndsBecause: s.EndsBecause})
+	m.o.Coord.Publish(context.Background(), event(s))
+}
+
+func event(s *store.Session) store.Event {
+	return store.Event{Type: "session", ID: s.ID, State: string(s.State), Org: s.Org, Owner: s.Owner, EndsAt: s.EndsAt, EndsBecause: s.EndsBecause}
 }
 
 // sleep waits for d; false when ctx ended first.

@@ -405,9 +405,21 @@ func TestASessionIsCalledLikeItsEndpoint(t *testing.T) {
 			t.Errorf("a session with a name is called %q", got.Name)
 		}
 		h.endpoint = "vm\x00-3"
-		if got := w.session(w.create(at("vm-3", "")).ID); got.Name != "" {
+		unnamed := w.create(func(s *store.Session) { s.Name, s.Runtime = "", "consoles" })
+		if got := w.session(unnamed.ID); got.Name != "" {
 			t.Errorf("a name that can't be shown became %q", got.Name)
 		}
+		if _, err := w.m.Stop(t.Context(), unnamed.ID); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.set(h, mood{refuse: store.Errorf(store.Invalid, "nobody answers there")})
+		failed := w.create(at("vm-3", ""))
+		w.want(failed.ID, store.Failed, "nobody answers there")
+		if got := w.session(failed.ID); got.Name != "vm-3" {
+			t.Errorf("a session that did not get the endpoint it asked for is called %q", got.Name)
+		}
+		w.set(h, mood{})
 		if _, err := w.m.Stop(t.Context(), first.ID); err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,10 @@ type Event struct {
 	// session without them takes it back.
 	EndsAt      time.Time   `json:"ends_at,omitzero"`
 	EndsBecause EndsBecause `json:"ends_because,omitempty"`
+
+	// Of a "session" that runs: its agent has just connected and has it, though
+	// State may be what it was before.
+	AgentUp bool `json:"agent_up,omitempty"`
 }
 
 // Coord holds what may be lost: losing it costs a retry, never a session.

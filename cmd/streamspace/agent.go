@@ -37,8 +37,7 @@ func (c *agentCommand) Run(s *surroundings) error {
 		return err
 	}
 	if c.Check {
-		_, err := fmt.Fprintln(s.stdout, "the agent's config is valid")
-		return err
+		return config.tellValid(s, c.source())
 	}
 	ctx, stop := untilSignalOrHangup()
 	defer stop()
@@ -58,9 +57,17 @@ func (c *agentCommand) load(config *agentConfig) error {
 	c.override(config)
 	config.validate(found)
 	if len(found.list) > 0 {
-		return &configError{File: "the command line", Faults: found.list}
+		return &configError{File: c.source(), Faults: found.list}
 	}
 	return nil
+}
+
+// source is where the config comes from, as messages call it.
+func (c *agentCommand) source() string {
+	if c.Config == "" {
+		return "the command line"
+	}
+	return c.Config
 }
 
 func (c *agentCommand) override(config *agentConfig) {

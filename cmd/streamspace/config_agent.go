@@ -37,7 +37,7 @@ type runtimeConfig struct {
 	Desktop      []string          `yaml:"desktop"`
 	Env          map[string]string `yaml:"env"`
 	Endpoints    []endpointConfig  `yaml:"endpoints"`
-	Slots        int               `yaml:"slots"`
+	Slots        *int              `yaml:"slots"` // nil: only the agent's capacity binds
 	StartTimeout duration          `yaml:"start_timeout"`
 }
 
@@ -125,6 +125,9 @@ func (c *agentConfig) validateRuntimes(f *faults) {
 			f.add(path+".name", "%q is used twice", r.Name)
 		}
 		seen[r.Name] = true
+		if r.Slots != nil && *r.Slots == 0 {
+			f.add(path+".slots", "0 is too small; at least 1 session, or leave it out for no limit of its own")
+		}
 		for _, bad := range r.options().Validate() {
 			f.add(path+"."+bad.Key, "%s", bad.Text)
 		}
@@ -156,10 +159,26 @@ func (r runtimeConfig) options() agent.RuntimeConfig {
 	for _, e := range r.Endpoints {
 		endpoints = append(endpoints, agent.Endpoint(e))
 	}
+	slots := 0
+	if r.Slots != nil {
+		slots = *r.Slots
+	}
 	return agent.RuntimeConfig{
 		Name: r.Name, Type: r.Type, Command: r.Command, Desktop: r.Desktop, Env: r.Env,
-		Endpoints: endpoints, Slots: r.Slots, StartTimeout: r.StartTimeout.std(),
+		Endpoints: endpoints, Slots: slots, StartTimeout: r.StartTimeout.std(),
 	}
+}
+
+// tellValid says what --check found of a config without faults. What is not
+// installed is no fault: it may be by the time the agent starts.
+func (c *agentConfig) tellValid(s *surroundings, file string) error {
+	for i, r := range c.Runtimes {
+		if missing := r.options().Missing(); missing != "" {
+			fmt.Fprintf(s.stderr, "%s: warning: runtimes[%d]: no desktop of %s can start: %s\n", file, i, r.Name, missing)
+		}
+	}
+	_, err := fmt.Fprintf(s.stdout, "%s is valid\n", file)
+	return err
 }
 
 // joinToken is what an agent presents to its edge, and how it knows that the

@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -200,7 +199,7 @@ func (f *faults) decodeStruct(n *yaml.Node, v reflect.Value, path string) {
 		case line > 0:
 			f.at(key, at, "is set twice; the first is on line %d", line)
 		case !known:
-			f.at(key, at, "unknown key; here are allowed: %s", strings.Join(sortedKeys(fields), ", "))
+			f.at(key, at, "unknown key; here are allowed: %s", strings.Join(allowedKeys(v.Type()), ", "))
 		default:
 			f.decode(value, v.Field(field), at)
 		}
@@ -238,12 +237,15 @@ func (f *faults) decodeMap(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-func sortedKeys(m map[string]int) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// allowedKeys are those of a section that are not refused yet.
+func allowedKeys(section reflect.Type) (keys []string) {
+	for i := range section.NumField() {
+		field := section.Field(i)
+		if name, ok := field.Tag.Lookup("yaml"); ok && field.Type != reflect.TypeFor[*later]() {
+			keys = append(keys, name)
+		}
 	}
-	sort.Strings(keys)
+	slices.Sort(keys)
 	return keys
 }
 

@@ -153,7 +153,7 @@ func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, t
 	}
 	info.URL = e.address()
 	if e.admin != nil {
-		info.AdminURL = "http://" + e.admin.Addr().String()
+		info.AdminURL = "http://" + hostPort(e.admin.Addr())
 	}
 	return info, tokenFile, nil
 }

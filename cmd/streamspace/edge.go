@@ -94,8 +94,9 @@ type edge struct {
 	draining atomic.Bool
 }
 
-// openEdge opens everything that can fail, listeners last, so that an edge
-// that was opened can serve. The caller calls serve or close.
+// openEdge opens everything that can fail, so that an edge that was opened can
+// serve; listeners first, so that a start that fails for a taken port leaves
+// nothing behind. The caller calls serve or close.
 func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, error) {
 	e := &edge{config: config, log: log, registry: prometheus.NewRegistry(), coord: store.NewLocal()}
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -108,7 +109,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			return 1
 		}))
 	for _, step := range []func(context.Context) error{
-		e.openCertificates, e.openStore, e.openDataPath, e.openBalancer, e.openSessions, e.openServers, e.listen,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())
@@ -307,8 +308,10 @@ func (e *edge) close() error {
 	if e.hub != nil {
 		errs = append(errs, e.hub.Close(ctx))
 	}
-	if e.admin != nil {
+	if e.adminWeb != nil {
 		errs = append(errs, e.adminWeb.Shutdown(ctx))
+	}
+	if e.admin != nil {
 		_ = e.admin.Close()
 	}
 	errs = append(errs, e.coord.Close())

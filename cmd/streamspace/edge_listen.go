@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
+// listen takes the addresses. What connects before the rest is open waits.
 func (e *edge) listen(context.Context) error {
 	open := func(key, address string) (net.Listener, error) {
 		l, err := net.Listen("tcp", address)
@@ -48,10 +50,18 @@ func (e *edge) listenPublic(open func(key, address string) (net.Listener, error)
 	if err != nil {
 		return err
 	}
-	if e.certificates != nil {
-		l = newTLSListener(l, e.certificates.serverTLS())
+	e.public = append(e.public, l)
+	return nil
+}
+
+// secure puts the certificates, where there are any, to the public listeners.
+func (e *edge) secure(context.Context) error {
+	for i, l := range e.public {
+		if e.certificates != nil {
+			l = newTLSListener(l, e.certificates.serverTLS())
+		}
+		e.public[i] = reactor.Lend(l)
 	}
-	e.public = append(e.public, reactor.Lend(l))
 	return nil
 }
 
@@ -70,7 +80,16 @@ func listenError(key, address string, err error) error {
 
 // address is where the edge can be reached from this host: "https://HOST:PORT".
 func (e *edge) address() string {
-	return e.scheme() + "://" + e.public[0].Addr().String()
+	return e.scheme() + "://" + hostPort(e.public[0].Addr())
+}
+
+// hostPort is a listener's address as programs on this host can use it: those
+// that listen on all addresses of the host are at none in particular.
+func hostPort(address net.Addr) string {
+	if a, ok := address.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(a.Port))
+	}
+	return address.String()
 }
 
 // publicURL is the origin under which the client of r sees this installation.

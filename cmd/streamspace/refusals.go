@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 	"github.com/streamspace-dev/streamspace-edge/session"
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -70,6 +72,7 @@ func endpointError(endpoint string, err error) error {
 	var number syscall.Errno
 	var name *net.DNSError
 	var timeout interface{ Timeout() bool }
+	var login *rfb.RefusedError
 	var refused *proxy.Refusal
 	text := err.Error()
 	switch {
@@ -79,6 +82,8 @@ func endpointError(endpoint string, err error) error {
 		text = number.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():
 		text = "it took too long to answer"
+	case errors.As(err, &login):
+		text = strings.Replace(login.Error(), "the VNC server ", "it ", 1) // as of an agent's endpoint
 	case errors.As(err, &refused):
 		text = refusedWords(refused)
 	}

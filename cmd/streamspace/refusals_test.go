@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/rfb"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -31,6 +32,7 @@ func TestWhyAnEndpointCannotBeUsedIsSaidInWords(t *testing.T) {
 		{&proxy.Refusal{Reason: proxy.VNCSilent, Cause: context.DeadlineExceeded}, "it took too long to answer"},
 		{&proxy.Refusal{Reason: proxy.EndpointDenied, Detail: "Port 1 is in no rule of direct.allow."}, "Port 1 is in no rule of direct.allow."},
 		{&proxy.Refusal{Reason: proxy.EndpointDenied, Cause: errors.New("the rule x would allow it")}, "the rule x would allow it"},
+		{&proxy.Refusal{Reason: proxy.VNCPassword, Cause: &rfb.RefusedError{Security: rfb.SecurityVNCAuth, Reason: "no"}}, `it refused the password: "no"`},
 		{&proxy.Refusal{Reason: proxy.NotVNC}, proxy.NotVNC.Info().Words},
 	} {
 		e, ok := endpointError(dead, c.err).(*store.Error)

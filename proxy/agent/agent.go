@@ -139,7 +139,7 @@ func (a *Agent) Hello() tunnel.Hello {
 	}
 	for _, r := range a.o.Runtimes {
 		hello.Runtimes = append(hello.Runtimes, tunnel.Runtime{
-			Name: r.Name, Type: r.Type, Slots: r.slots(), Endpoints: r.endpointNames(), Missing: r.missing()})
+			Name: r.Name, Type: r.Type, Slots: r.slots(), Endpoints: r.endpointNames(), Missing: r.Missing()})
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -157,7 +157,7 @@ func (a *Agent) Hello() tunnel.Hello {
 // Agent; sessions run on. It returns nil and is called once.
 func (a *Agent) Run(ctx context.Context) error {
 	for _, r := range a.o.Runtimes {
-		if missing := r.missing(); missing != "" {
+		if missing := r.Missing(); missing != "" {
 			a.o.Log.Warn("no desktop of this runtime can start", zap.String("runtime", r.Name), zap.String("reason", missing))
 		}
 	}

@@ -226,9 +226,9 @@ func (c RuntimeConfig) endpointNames() (names []string) {
 	return names
 }
 
-// missing is what keeps every session of the runtime from starting on this host
-// now; empty: nothing.
-func (c RuntimeConfig) missing() string {
+// Missing is what keeps every session of the runtime from starting on this host
+// now, for a person; empty: nothing.
+func (c RuntimeConfig) Missing() string {
 	if c.Type != TypeProcess {
 		return ""
 	}

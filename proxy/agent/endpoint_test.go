@@ -204,3 +204,40 @@ func TestSilentServerIsGivenUpInTheHandshake(t *testing.T) {
 	}
 	(<-accepted).Close()
 }
+
+// TestReasonsNameNoAddressOfAnEndpointWithAName: users read them, and where in
+// the operator's network a machine is, is not theirs to know.
+func TestReasonsNameNoAddressOfAnEndpointWithAName(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.(*net.TCPConn).SetLinger(0) // a reset, which the network's error tells with both addresses
+			_ = conn.Close()
+		}
+	}()
+	defer func() { _ = l.Close(); <-served }()
+	file := filepath.Join(t.TempDir(), "password")
+	writePassword(t, file, "s3cret")
+	resets := Endpoint{Name: "resets", Address: l.Addr().String()}
+	locked := Endpoint{Name: "locked", Address: l.Addr().String(), PasswordFile: file}
+	web := Endpoint{Name: "web", Address: "ws://" + l.Addr().String() + "/websockify"}
+	nameless := Endpoint{Address: l.Addr().String()}
+	for _, e := range []Endpoint{resets, locked, web, nameless} {
+		a := startAgent(t, t.TempDir(), RuntimeConfig{Name: "vm", Type: TypeStatic, Endpoints: []Endpoint{e}})
+		err := a.command(tunnel.Command{Action: tunnel.ActionStart, Session: newID(t), Runtime: "vm"})
+		wantCode(t, err, tunnel.CodeVNCRefused, "can't be used")
+		text := err.Error()
+		if strings.Contains(text, "127.0.0.1") != (e.Name == "") || !strings.Contains(text, e.Name) {
+			t.Errorf("the endpoint %q: %s", e.Name, text)
+		}
+	}
+}

@@ -28,18 +28,26 @@ const (
 // why not; where to, its caller knows.
 func dialAddress(ctx context.Context, address string) (net.Conn, error) {
 	conn, err := connect(ctx, address)
+	if err != nil {
+		return nil, inWords(err)
+	}
+	return conn, nil
+}
+
+// inWords is a network's error without the addresses at both ends.
+func inWords(err error) error {
 	var name *net.DNSError
 	var number syscall.Errno
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.As(err, &name):
-		return nil, fmt.Errorf("its name can't be resolved: %s", name.Err)
+		return fmt.Errorf("its name can't be resolved: %s", name.Err)
 	case errors.As(err, &number):
-		return nil, number
+		return number
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return nil, errors.New("it took too long to answer")
+		return errors.New("it took too long to answer")
 	}
-	return conn, err
+	return err
 }
 
 func connect(ctx context.Context, address string) (net.Conn, error) {

@@ -307,7 +307,7 @@ func (d *processDesktop) wait(ctx context.Context) error {
 		if err := d.record.Server.wait(ctx); err != nil {
 			return err
 		}
-		return fmt.Errorf("%s ended or was killed; how is not known, since an agent before this one had started it%s", d.name(), d.lastWords(true))
+		return fmt.Errorf("%s ended or was killed%s", d.name(), d.lastWords(true)) // which of them, only its parent could know
 	}
 	select {
 	case <-d.server.ended:

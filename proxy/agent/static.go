@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -39,9 +40,8 @@ func claimEndpoint(ctx context.Context, p place) error {
 			return nil
 		}
 		p.claims.release(p.session)
-		words := strings.Replace(err.Error(), "the VNC server ", "it ", 1)
 		hopeless = hopeless && dialCode(err) == tunnel.CodeVNCPassword
-		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s (%s) can't be used: %s", e.Name, e.Address, words)
+		refused = tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server %s can't be used: %s", e.called(), whyNot(err))
 	}
 	if refused != nil {
 		if hopeless {
@@ -53,6 +53,24 @@ func claimEndpoint(ctx context.Context, p place) error {
 		return tunnel.Errorf(tunnel.CodeNoRoom, "another session has the endpoint %s; end that one", asked)
 	}
 	return tunnel.Errorf(tunnel.CodeNoRoom, "all %d endpoints of the runtime %s are in use; add one to endpoints, or end a session", len(p.config.Endpoints), p.config.Name)
+}
+
+// called is what users know the endpoint by: addresses are the operator's.
+func (e Endpoint) called() string {
+	if e.Name == "" {
+		return e.Address
+	}
+	return e.Name
+}
+
+// whyNot is the error in words that name no address.
+func whyNot(err error) string {
+	words := strings.Replace(err.Error(), "the VNC server ", "it ", 1)
+	var network *net.OpError
+	if errors.As(err, &network) {
+		words = strings.Replace(words, network.Error(), inWords(network).Error(), 1)
+	}
+	return words
 }
 
 func endpointClaim(address string) string { return "endpoint " + address }

@@ -80,12 +80,22 @@ export class App implements Omit<Context, "me" | "changes"> {
   /** Shows the page of the address, after the log-in if need be. */
   private async show(): Promise<void> {
     const signal = this.nextPage();
-    try {
-      this.visit ??= await this.beginVisit(signal);
-    } catch (error) {
-      if (isAborted(error)) return;
-      if (isLoggedOut(error)) return this.put(loginPage(() => void this.show()));
-      return this.failed(error);
+    if (!this.visit) {
+      const login = loginPage(() => void this.show());
+      if (!this.notices.element.isConnected) {
+        // The first page. Unseen, it takes what is typed before it is known whether it is needed.
+        login.classList.add("ahead");
+        this.put(login);
+      }
+      try {
+        this.visit = await this.beginVisit(signal);
+      } catch (error) {
+        if (isAborted(error)) return;
+        if (!isLoggedOut(error)) return this.failed(error);
+        login.classList.remove("ahead");
+        if (!login.isConnected) this.put(login);
+        return;
+      }
     }
     if (signal.aborted) return;
     const context: Context = { ...this.visit, ...this.actions() };
@@ -97,6 +107,7 @@ export class App implements Omit<Context, "me" | "changes"> {
   private nextPage(): AbortSignal {
     this.page.abort();
     this.page = new AbortController();
+    this.notices.hide(); // it is of the page before
     document.title = "StreamSpace";
     return this.page.signal;
   }

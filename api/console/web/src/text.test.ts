@@ -39,7 +39,7 @@ test("times and sizes have the digits that say something", () => {
 
 test("a reason's word for programs is left out", () => {
   assert.equal(reasonWords("idle: nobody used it for 5m"), "Nobody used it for 5m.");
-  assert.equal(reasonWords("max_duration: its time of 40s is up"), "Its time of 40s is up.");
+  assert.equal(reasonWords("max_duration: it reached its longest allowed time, 40s"), "It reached its longest allowed time, 40s.");
   assert.equal(reasonWords("vnc_refused: it does not answer"), "It does not answer.");
   assert.equal(reasonWords("exit status 1: no display"), "Exit status 1: no display.");
 });

@@ -35,7 +35,7 @@ export function bytes(count: number): string {
   return `${count < 99.95 && unit > 1 ? count.toFixed(1) : Math.round(count)} ${units[unit]}`;
 }
 
-/** What a session's reason tells people: one such as "max_duration: its time is up" begins with a word for programs. */
+/** What a session's reason tells people: one such as "max_duration: it reached its longest allowed time, 1h" begins with a word for programs. */
 export function reasonWords(reason: string): string {
   return sentence(reason.replace(/^(idle|[a-z]+(_[a-z]+)+): /, ""));
 }

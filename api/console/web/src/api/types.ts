@@ -75,6 +75,8 @@ export interface SessionWish {
   runtime?: string;
   width?: number;
   height?: number;
+  /** What its host must carry. `endpoint`: the name of a VNC server that exists already. */
+  labels?: { endpoint: string };
 }
 
 /** What a viewer may do. */
@@ -119,6 +121,8 @@ export interface Me {
   version: string;
   /** Names of those that a new desktop may have now. */
   runtimes: string[];
+  /** Names of the VNC servers that exist already and that a new desktop may ask for. */
+  endpoints: string[];
   hints: Hint[];
 }
 
@@ -132,6 +136,8 @@ export interface SessionChange {
   /** Of an end that is announced; a change without one takes that back. */
   ends_at?: string;
   ends_because?: EndsBecause;
+  /** Its agent has just come back, whatever the state was before. */
+  agent_up?: boolean;
 }
 
 export interface OtherChange {

@@ -12,6 +12,9 @@ export class NewDesktop {
   private readonly name = h("input", { id: "new-name", type: "text", maxlength: 100, autocomplete: "off", placeholder: "Reports", "data-testid": "new-name" });
   private readonly runtimes = h("datalist", { id: "runtimes" });
   private readonly runtime = h("input", { id: "new-runtime", type: "text", list: "runtimes", autocomplete: "off", spellcheck: "false", placeholder: "Default", "data-testid": "new-runtime" });
+  private readonly machines = h("datalist", { id: "machines" });
+  private readonly machine = h("input", { id: "new-machine", type: "text", list: "machines", autocomplete: "off", spellcheck: "false", placeholder: "Any", "data-testid": "new-machine" });
+  private readonly machineField = h("div", { class: "field", hidden: true }, h("label", { for: "new-machine" }, "Machine"), this.machine, this.machines);
   private readonly size = h(
     "select",
     { id: "new-size", "data-testid": "new-size" },
@@ -47,15 +50,18 @@ export class NewDesktop {
       },
       h("div", { class: "field" }, h("label", { for: "new-name" }, "Name"), this.name),
       h("div", { class: "field" }, h("label", { for: "new-runtime" }, "Runtime"), this.runtime, this.runtimes),
+      this.machineField,
       h("div", { class: "field" }, h("label", { for: "new-size" }, "Size"), this.size),
       h("button", { class: "button primary", "data-testid": "create-desktop" }, "Create"),
     );
     toggle.addEventListener("click", () => {
       this.options.hidden = !this.options.hidden;
       toggle.setAttribute("aria-expanded", String(!this.options.hidden));
-      if (!this.options.hidden) this.name.focus();
+      if (this.options.hidden) return;
+      this.name.focus();
+      void this.offer();
     });
-    this.runtime.addEventListener("focus", () => void this.offer());
+    for (const field of [this.runtime, this.machine]) field.addEventListener("focus", () => void this.offer());
     this.buttons = h("div", { class: "split" }, this.create, toggle);
   }
 
@@ -74,11 +80,13 @@ export class NewDesktop {
     this.create.disabled = false;
   }
 
-  /** Lists the runtimes that can be had now; an edge that can't tell leaves the list as it was. */
+  /** Lists the runtimes and machines that can be had now; an edge that can't tell leaves the lists as they were. */
   private async offer(): Promise<void> {
     try {
-      const { runtimes } = await api.me();
+      const { runtimes, endpoints } = await api.me();
       fill(this.runtimes, ...runtimes.map((name) => h("option", { value: name })));
+      fill(this.machines, ...endpoints.map((name) => h("option", { value: name })));
+      this.machineField.hidden = endpoints.length === 0 && this.machine.value === "";
     } catch {
       // any name may be typed
     }
@@ -87,7 +95,13 @@ export class NewDesktop {
   private wish(): SessionWish {
     const name = this.name.value.trim();
     const runtime = this.runtime.value.trim();
-    return { ...(name && { name }), ...(runtime && { runtime }), ...sizeOf(this.size.value) };
+    const endpoint = this.machine.value.trim();
+    return {
+      ...(name && { name }),
+      ...(runtime && { runtime }),
+      ...(endpoint && { labels: { endpoint } }),
+      ...sizeOf(this.size.value),
+    };
   }
 }
 

@@ -24,7 +24,8 @@ export class Notices {
     this.timer = window.setTimeout(() => this.hide(), stay);
   }
 
-  private hide(): void {
+  /** Takes away what is told. */
+  hide(): void {
     this.notice.remove();
   }
 }

@@ -235,6 +235,34 @@ test("what is heard of a desktop ends a wait only when its state is another one"
   abort.abort();
 });
 
+test("an agent that is back ends the wait for it, and no other wait", async (t) => {
+  let away = true;
+  const { world, connection, settle, tick, abort, run } = setUp(t, {
+    ticket: async () => ({ ...ticket("t"), not_now: away ? { code: "agent_offline", detail: "it is away", retry_after: 5 } : null }),
+  });
+  await settle();
+  assert.equal(words(world.status), "It is away.");
+  connection.heard("running"); // as it is after a restart of the edge
+  await settle();
+  assert.equal(world.streams.length, 0);
+  away = false;
+  connection.agentBack();
+  await settle();
+  assert.equal(world.streams.length, 1);
+
+  world.stream.end({ code: "vnc_refused", words: "It refuses." });
+  await settle();
+  for (let i = 0; i < 20; i++) {
+    connection.agentBack();
+    await settle();
+  }
+  assert.equal(world.streams.length, 1);
+  await tick(500);
+  assert.equal(world.streams.length, 2);
+  abort.abort();
+  await run;
+});
+
 test("events that contradict what is read do not make it try in bursts", async (t) => {
   let reads = 0;
   const { connection, settle, abort, run } = setUp(t, { session: async () => (reads++, { state: "unreachable", reason: "" }) as Session });

@@ -2,7 +2,7 @@ import { isAborted, isLoggedOut, NoAnswer, Problem } from "../api/client.ts";
 import type { Session, State, Ticket } from "../api/types.ts";
 import { Backoff } from "../backoff.ts";
 import { reasonWords, sentence } from "../text.ts";
-import { finality, lost, wrongPassword, type Ending } from "./reasons.ts";
+import { agentOffline, finality, lost, wrongPassword, type Ending } from "./reasons.ts";
 
 /** One try to show the desktop: a WebSocket and the picture drawn from it. */
 export interface Stream {
@@ -42,6 +42,8 @@ export class Connection {
   private state: State | undefined;
   private told: State | undefined;
   private starts = false;
+  /** Whether it pauses because the desktop's agent was away. */
+  private awaitsAgent = false;
 
   constructor(private readonly needs: Needs) {
     this.random = needs.random ?? Math.random;
@@ -77,6 +79,14 @@ export class Connection {
     const isNews = state !== this.state && state !== this.told;
     this.told = state;
     if (isNews) this.wake();
+  }
+
+  /**
+   * Ends a pause that is there because the agent was away: it is back, or may
+   * be. Any other ending has nothing to do with the agent.
+   */
+  agentBack(): void {
+    if (this.awaitsAgent) this.wake();
   }
 
   /** Connects once and returns why that ended; undefined when the signal aborted. */
@@ -128,7 +138,7 @@ export class Connection {
           if (signal.aborted) return lost;
           break;
         case "unreachable":
-          return { code: "agent_offline", words: reasonWords(reason) || "The desktop's host is offline." };
+          return { code: agentOffline, words: reasonWords(reason) || "The desktop's host is offline." };
         case "hibernated":
           return { code: "hibernated", words: reasonWords(reason) || "The desktop is paused." };
         case "failed":
@@ -159,7 +169,9 @@ export class Connection {
     }
     const wait = code === "node_draining" ? handOver * this.random() : retryAfter + this.backoff.next();
     this.needs.status({ state: "reconnecting", words, code, retryAt: Date.now() + wait });
+    this.awaitsAgent = code === agentOffline;
     await this.sleep(wait, signal);
+    this.awaitsAgent = false;
     this.needs.status({ state: "reconnecting", words, code, retryAt: undefined });
   }
 

@@ -18,6 +18,9 @@ export const declined: Ending = { code: "declined", words: "The desktop asked fo
 /** Ending of the page's own: what the person gave as a password was not taken. Only the person can mend it. */
 export const wrongPassword = "wrong_password";
 
+/** Ending of a desktop whose agent is away: the edge's word, and the page's own where it reads that. */
+export const agentOffline = "agent_offline";
+
 /** What is left after a final ending. */
 export interface Finality {
   /** Whether the desktop itself is over, and not only this view of it. */

@@ -123,11 +123,15 @@ export function viewerPage(id: string, mode: Mode, context: Context, signal: Abo
   window.addEventListener("online", wake, { signal });
   document.addEventListener("visibilitychange", wake, { signal });
   context.changes.listen((change) => {
-    if (change.type === "resync") poll.now();
+    if (change.type === "resync") {
+      poll.now();
+      connection.agentBack(); // the event that would tell may be among what was missed
+    }
     if (change.type !== "session" || change.id !== id) return;
     heard++;
     announced(change);
     connection.heard(change.state);
+    if (change.agent_up) connection.agentBack();
   }, signal);
   signal.addEventListener("abort", () => void (document.fullscreenElement && document.exitFullscreen()));
   if (mode === "control") leaveByChord(screen.element, bar.element);

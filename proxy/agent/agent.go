@@ -33,6 +33,12 @@ type Options struct {
 	Labels        map[string]string
 	Runtimes      []RuntimeConfig // at least one; the first is the default
 
+	// Keeper is the word with which the running binary, started anew with it and
+	// a session's id as arguments, calls Keep; every session of the type process
+	// has such a process above its others. Empty only where no runtime has that
+	// type.
+	Keeper string
+
 	// Report takes each change of a session, in order. It is not called before
 	// Run, must not block and must not call the Agent.
 	Report  func(tunnel.Report)
@@ -112,6 +118,9 @@ func (o *Options) complete() error {
 		}
 		if seen[r.Name] {
 			add("runtimes[%d].name: %q is used twice", i, r.Name)
+		}
+		if r.Type == TypeProcess && o.Keeper == "" {
+			add("keeper: must be named for the runtime type %s", TypeProcess)
 		}
 		seen[r.Name] = true
 	}

@@ -3,9 +3,10 @@
 //
 // What a session needs to be found again is in a folder of its own,
 // Data/sessions/ID, before anything of it is acknowledged. Every process of a
-// session carries the session's and the agent's id in its environment. So
-// whatever happens to the agent, the next one with the same data folder either
-// adopts a session or ends all that is left of it.
+// session is below the session's keeper, which carries the session's and the
+// agent's id in its environment as they do. So whatever happens to the agent,
+// the next one with the same data folder either adopts a session or ends all
+// that is left of it.
 package agent
 
 import (

@@ -15,7 +15,7 @@ import (
 const (
 	termGrace   = 2 * time.Second // for the desktop's programs, while they still have their display
 	serverGrace = time.Second     // then for the VNC server
-	keeperGrace = time.Second     // then for the keeper, which ends by itself unless it was stopped
+	keeperGrace = 3 * time.Second // then for the keeper, which ends by itself; a forged one does not
 	endLimit    = 10 * time.Second
 )
 
@@ -159,7 +159,9 @@ func (t *tree) end(ctx context.Context, server *process) error {
 		for _, p := range members {
 			isServer := server != nil && p == *server
 			switch {
-			case t.keepers[p] && (below > 0 || time.Since(keeperAlone) <= keeperGrace):
+			case t.keepers[p] && below > 0:
+			case t.keepers[p] && time.Since(keeperAlone) <= keeperGrace:
+				failed = errors.Join(failed, p.signal(unix.SIGCONT)) // somebody may have stopped it
 			case t.keepers[p]:
 				failed = errors.Join(failed, p.signal(unix.SIGKILL))
 			case isServer && askServer.IsZero():

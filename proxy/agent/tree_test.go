@@ -24,14 +24,14 @@ setsid env -i sh -c 'sleep 1005; :' &
 (env -i setsid sleep 1006 >/dev/null 2>&1 &)
 (env -i setsid sh -c '(setsid sh -c "trap \"\" TERM HUP; sleep 1007; :" &)' &)
 (env STREAMSPACE_KEEPER=1 setsid sh -c 'trap "" TERM; sleep 1008; :' &)
-PATH=$PATH:/usr/sbin nginx -p "$NGINX" -c nginx.conf
-sleep 1009`
+PATH=$PATH:/usr/sbin nginx -p "$WEB" -c nginx.conf
+exec sleep 1009`
 
-// hostileProcesses are the ends of the command lines of what it starts.
+// hostileProcesses are the command lines of what it starts.
 func hostileProcesses() []string {
-	wanted := []string{"nginx: master process nginx -p", "nginx: worker process"}
+	wanted := []string{"\nnginx: master process nginx -p", "\nnginx: worker process"}
 	for n := 1001; n <= 1009; n++ {
-		wanted = append(wanted, fmt.Sprintf("sleep %d\n", n))
+		wanted = append(wanted, fmt.Sprintf("\nsleep %d\n", n))
 	}
 	return wanted
 }
@@ -57,12 +57,12 @@ http {
 	}
 	runtime := processRuntime()
 	runtime.Desktop = []string{"sh", "-c", hostileDesktop}
-	runtime.Env = map[string]string{"NGINX": dir}
+	runtime.Env = map[string]string{"WEB": dir}
 	return runtime
 }
 
-// treeOf waits until the session's tree has processes whose command lines end,
-// or begin a line, with these words.
+// treeOf waits until these words are among the command lines of the session's
+// processes, each of which is between line feeds.
 func treeOf(t *testing.T, id string, wanted ...string) (members []process) {
 	t.Helper()
 	eventually(t, "all of them run", func() error {
@@ -70,7 +70,7 @@ func treeOf(t *testing.T, id string, wanted ...string) (members []process) {
 		if members, err = newTree(id).members(); err != nil {
 			return err
 		}
-		lines := ""
+		lines := "\n"
 		for _, p := range members {
 			lines += commandLine(p) + "\n"
 		}
@@ -102,6 +102,25 @@ func TestStopEndsTheWholeTreeOfAHostileDesktop(t *testing.T) {
 	a.becomes(id, tunnel.SessionEnded)
 	nothingLeft(t, data, id)
 	noneAlive(t, members)
+}
+
+// TestDaemonsBecomeTheirKeepersChildren: nginx names neither session nor parent.
+func TestDaemonsBecomeTheirKeepersChildren(t *testing.T) {
+	a := startAgent(t, t.TempDir(), hostileRuntime(t))
+	id := a.running("")
+	members := treeOf(t, id, hostileProcesses()...)
+	keeper := keeperOf(t, id)
+	held := ""
+	for _, p := range members {
+		s, err := readStat(p.PID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.parent == keeper.PID {
+			held += commandLine(p) + "\n"
+		}
+	}
+	wantWords(t, held, "Xtigervnc", "sleep 1009\n", "sleep 1002\n", "sleep 1006\n", "sleep 1007; :\n", "nginx: master")
 }
 
 func TestKilledServerTakesAHostileDesktopWithIt(t *testing.T) {

@@ -151,10 +151,13 @@ func TestXvncKilled(t *testing.T) {
 	}
 }
 
-// TestStopEndsTheWholeTree: also what a user started and detached.
+// TestStopEndsTheWholeTree: also what a user started and detached, and a daemon
+// that nothing tells to be of this session, after a kill of the agent.
 func TestStopEndsTheWholeTree(t *testing.T) {
-	hostile := filepath.Join(t.TempDir(), "desktop.sh")
-	writeText(t, hostile, "trap '' TERM HUP\nsetsid sh -c 'trap \"\" TERM HUP; sleep 1000' &\n(nohup sleep 1001 >/dev/null 2>&1 &)\nsleep 1002\n")
+	folder := t.TempDir()
+	hostile, daemonID := filepath.Join(folder, "desktop.sh"), filepath.Join(folder, "daemon.pid")
+	writeText(t, hostile, "trap '' TERM HUP\nsetsid sh -c 'trap \"\" TERM HUP; sleep 1000' &\n(nohup sleep 1001 >/dev/null 2>&1 &)\n"+
+		"(env -i setsid sh -c 'echo $$ >"+daemonID+"; exec sleep 1003' >/dev/null 2>&1 &)\nsleep 1002\n")
 	in := startEdgeAndAgent(t, fmt.Sprintf("  - {name: desktop, type: process, desktop: [sh, %q]}", hostile), "")
 	id := in.running(nil).ID
 	eventually(t, "the detached processes run", func() error {
@@ -166,10 +169,27 @@ func TestStopEndsTheWholeTree(t *testing.T) {
 		}
 		return nil
 	})
+	var daemon int
+	eventually(t, "the daemon runs", func() error {
+		text, err := os.ReadFile(daemonID)
+		if err == nil {
+			_, err = fmt.Sscan(string(text), &daemon)
+		}
+		return err
+	})
+	in.agent.kill()
+	in.startAgent()
+	in.becomes(id, "running")
+	if !alive(daemon) {
+		t.Error("the daemon ended with the agent")
+	}
 	in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil)
 	in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil) // again: still 202
 	in.becomes(id, "terminated")
 	noProcesses(t, id)
+	if alive(daemon) {
+		t.Errorf("the daemon %d is left", daemon)
+	}
 }
 
 // TestShutDownForGood: on_shutdown end leaves nothing and says so.

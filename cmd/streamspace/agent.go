@@ -121,6 +121,7 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 	a.agent, err = agent.New(agent.Options{
 		Name: config.Name, Version: version, Data: config.Data,
 		Capacity: config.Capacity, Weight: config.Weight, Labels: config.Labels, Runtimes: runtimes,
+		Keeper: keeperVerb,
 		Report: func(r tunnel.Report) {
 			if client := a.client.Load(); client != nil {
 				client.Report(r)

@@ -35,6 +35,7 @@ type commandLine struct {
 	Dev     devCommand     `cmd:"" help:"Run an edge and an agent in one process, to try it out."`
 	Bench   benchCommand   `cmd:"" help:"Measure this program beside others."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+	Keep    keepCommand    `cmd:"" hidden:"" help:"Stay above the processes of one session; the agent starts it."`
 
 	LogFormat string `enum:"text,json" default:"text" help:"Log lines for people (text) or for programs (json)." env:"STREAMSPACE_LOG_FORMAT"`
 	LogLevel  string `enum:"auto,debug,info,warn,error" default:"auto" help:"The least important lines to write: debug, info, warn or error; auto is warn for dev, else info." env:"STREAMSPACE_LOG_LEVEL"`

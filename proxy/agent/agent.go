@@ -3,9 +3,10 @@
 //
 // What a session needs to be found again is in a folder of its own,
 // Data/sessions/ID, before anything of it is acknowledged. Every process of a
-// session carries the session's and the agent's id in its environment. So
-// whatever happens to the agent, the next one with the same data folder either
-// adopts a session or ends all that is left of it.
+// session is below the session's keeper, which carries the session's and the
+// agent's id in its environment as they do. So whatever happens to the agent,
+// the next one with the same data folder either adopts a session or ends all
+// that is left of it.
 package agent
 
 import (
@@ -32,6 +33,12 @@ type Options struct {
 	Weight        int    // at least 1
 	Labels        map[string]string
 	Runtimes      []RuntimeConfig // at least one; the first is the default
+
+	// Keeper is the word with which the running binary, started anew with it and
+	// a session's id as arguments, calls Keep; every session of the type process
+	// has such a process above its others. Empty only where no runtime has that
+	// type.
+	Keeper string
 
 	// Report takes each change of a session, in order. It is not called before
 	// Run, must not block and must not call the Agent.
@@ -112,6 +119,9 @@ func (o *Options) complete() error {
 		}
 		if seen[r.Name] {
 			add("runtimes[%d].name: %q is used twice", i, r.Name)
+		}
+		if r.Type == TypeProcess && o.Keeper == "" {
+			add("keeper: must be named for the runtime type %s", TypeProcess)
 		}
 		seen[r.Name] = true
 	}

@@ -7,39 +7,48 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// child is a process that this agent started.
+// statusLimit is how long a keeper may take to tell how a program ended. It is
+// at once, unless somebody has stopped the keeper.
+const statusLimit = 5 * time.Second
+
+// child is a program that this agent had a keeper start.
 type child struct {
 	process
-	cmd    *exec.Cmd
-	ended  chan struct{} // closed when it has ended; never, when the agent closes first
-	status string        // how it ended: "was killed by signal 9 (killed)"; read after ended, as is killed
-	killed bool          // from outside, by a signal that tells a program to end
+	told   chan syscall.WaitStatus // by the keeper, at most once; closed when it can't tell any more
+	ended  chan struct{}           // closed when it has ended; never, when the agent closes first
+	status string                  // how it ended: "was killed by signal 9 (killed)"; read after ended, as is killed
+	killed bool                    // from outside, by a signal that tells a program to end
 }
 
-func newChild(cmd *exec.Cmd) (*child, error) {
-	p, err := processOf(cmd.Process.Pid)
-	if err != nil {
-		cmd.Process.Kill()
-		return nil, errors.Join(fmt.Errorf("a process that was just started can't be looked at: %w", err), cmd.Wait())
-	}
-	return &child{process: p, cmd: cmd, ended: make(chan struct{})}, nil
+func newChild(p process) *child {
+	return &child{process: p, told: make(chan syscall.WaitStatus, 1), ended: make(chan struct{})}
 }
 
-// reap waits for the child's end, or leaves it running when ctx ends first.
-func (c *child) reap(ctx context.Context) (ended bool) {
+// watch returns when the child has ended, whether its keeper is there or not,
+// or when ctx ends first.
+func (c *child) watch(ctx context.Context) (ended bool) {
 	if err := c.wait(ctx); err != nil {
-		c.cmd.Process.Release()
 		return false
 	}
-	c.status = howEnded(c.cmd.Wait(), c.cmd.ProcessState)
-	c.killed = wasKilled(c.cmd.ProcessState)
+	var status syscall.WaitStatus
+	known := false
+	select {
+	case status, known = <-c.told:
+	case <-time.After(statusLimit):
+	case <-ctx.Done():
+		return false
+	}
+	if known {
+		c.status, c.killed = howEnded(status), wasKilled(status)
+	} else {
+		c.status, c.killed = "ended or was killed; how is not known, since its keeper was killed", true
+	}
 	close(c.ended)
 	return true
 }
@@ -53,23 +62,15 @@ func (c *child) hasEnded() bool {
 	}
 }
 
-func howEnded(err error, state *os.ProcessState) string {
-	if state == nil {
-		return fmt.Sprintf("ended, how is not known: %v", err)
-	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() {
+func howEnded(status syscall.WaitStatus) string {
+	if status.Signaled() {
 		return fmt.Sprintf("was killed by signal %d (%s)", status.Signal(), status.Signal())
 	}
-	return fmt.Sprintf("exited with status %d", state.ExitCode())
+	return fmt.Sprintf("exited with status %d", status.ExitStatus())
 }
 
-func wasKilled(state *os.ProcessState) bool {
-	if state == nil {
-		return false
-	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	if !ok || !status.Signaled() {
+func wasKilled(status syscall.WaitStatus) bool {
+	if !status.Signaled() {
 		return false
 	}
 	switch status.Signal() {

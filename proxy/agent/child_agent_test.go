@@ -29,7 +29,7 @@ func runChild(data string) int {
 		return 2
 	}
 	a, err := New(Options{
-		Name: "child", Data: data, Capacity: 20, Weight: 1, Runtimes: runtimes,
+		Name: "child", Data: data, Capacity: 20, Weight: 1, Runtimes: runtimes, Keeper: keeperWord,
 		Report: func(r tunnel.Report) { json.NewEncoder(os.Stdout).Encode(r) },
 	})
 	if err != nil {

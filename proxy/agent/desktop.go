@@ -17,6 +17,10 @@ const (
 	agentVariable   = "STREAMSPACE_AGENT"
 )
 
+// keeperVariable is in the environment of a session's keeper, and of no program
+// that it starts.
+const keeperVariable = "STREAMSPACE_KEEPER"
+
 const (
 	installXvnc = "install TigerVNC: apt install tigervnc-standalone-server (Debian, Ubuntu) or dnf install tigervnc-server-minimal (Fedora, RHEL)"
 	defaultPath = "/usr/local/bin:/usr/bin:/bin"

@@ -22,10 +22,20 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
+// The test binary is a session's keeper when this is its first argument.
+const keeperWord = "keep"
+
 // patience only guards against a hang.
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == keeperWord {
+		if err := Keep(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if data := os.Getenv(childData); data != "" {
 		os.Exit(runChild(data))
 	}
@@ -92,7 +102,7 @@ func testOptions(t *testing.T, data string, runtimes ...RuntimeConfig) (Options,
 	told := &reports{}
 	return Options{
 		Name: "host-1", Version: "test", Data: data, Capacity: 20, Weight: 1, Runtimes: runtimes,
-		Report: told.add, Log: zaptest.NewLogger(t),
+		Keeper: keeperWord, Report: told.add, Log: zaptest.NewLogger(t),
 	}, told
 }
 
@@ -238,14 +248,18 @@ func commandLine(p process) string {
 	return strings.TrimSpace(strings.ReplaceAll(string(text), "\x00", " "))
 }
 
-// processesOf are the command lines of a session's processes.
+// processesOf are the command lines of a session's processes but its keeper.
 func processesOf(t *testing.T, id string) (lines []string) {
 	t.Helper()
-	members, err := newTree(id).members()
+	all := newTree(id)
+	members, err := all.members()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range members {
+		if all.keepers[p] {
+			continue
+		}
 		if line := commandLine(p); line != "" {
 			lines = append(lines, line)
 		}
@@ -269,8 +283,8 @@ func processesInclude(t *testing.T, id string, wanted ...string) {
 // nothingLeft checks what must be true as soon as the end is reported.
 func nothingLeft(t *testing.T, data, id string) {
 	t.Helper()
-	if left := processesOf(t, id); len(left) > 0 {
-		t.Errorf("processes of session %s are left: %q", id, left)
+	if left, err := newTree(id).members(); err != nil || len(left) > 0 {
+		t.Errorf("processes of session %s are left: %v %q %v", id, left, processesOf(t, id), err)
 	}
 	if _, err := os.Stat(filepath.Join(data, sessionsFolder, id)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the folder of session %s is left: %v", id, err)

@@ -7,11 +7,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,14 +23,15 @@ const (
 	longestLook   = 100 * time.Millisecond // TigerVNC greets after some 150 ms
 )
 
-// processDesktop is a VNC server and a desktop program that the agent starts,
-// each in a session (setsid(2)) of its own, with files for standard output, so
-// that they survive the agent. The session lasts as long as the VNC server: a
-// desktop program that exits leaves it running.
+// processDesktop is a VNC server and a desktop program below a keeper, each in
+// a session (setsid(2)) of its own, with files for standard output, so that they
+// survive the agent. The session lasts as long as the VNC server: a desktop
+// program that exits leaves it running.
 type processDesktop struct {
 	place
-	server   *child // nil when an agent before this one started it
-	attended bool   // this agent knows its processes to be its own
+	above    *keeper // nil when an agent before this one started it, as is server
+	server   *child
+	attended bool // this agent knows its processes to be its own
 }
 
 // claimPrograms checks that what the runtime starts is installed.
@@ -73,7 +72,10 @@ func (d *processDesktop) start(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		words, err := d.startServer(ctx, command)
 		if err == nil {
-			err = d.startDesktop(words)
+			err = d.startDesktop(ctx, words)
+		}
+		if d.above != nil {
+			d.above.dismiss()
 		}
 		if err == nil {
 			return nil
@@ -93,7 +95,7 @@ func (d *processDesktop) start(ctx context.Context) error {
 
 // startServer returns what the words of the command stand for.
 func (d *processDesktop) startServer(ctx context.Context, command []string) (words map[string]string, err error) {
-	d.server, d.record.Server, d.record.Desktop = nil, nil, nil
+	d.above, d.server, d.record.Server, d.record.Desktop = nil, nil, nil, nil
 	if words, err = d.words(command); err != nil {
 		return nil, tunnel.Errorf(tunnel.CodeUnavailable, "%v", err)
 	}
@@ -107,8 +109,11 @@ func (d *processDesktop) startServer(ctx context.Context, command []string) (wor
 		}
 		defer display.close()
 	}
+	if d.above, err = d.startKeeper(display); err != nil {
+		return nil, tunnel.Errorf(tunnel.CodeUnavailable, "the session's keeper can't be started: %v", err)
+	}
 	d.record.Display = words[wordDisplay]
-	if d.server, err = d.launch(command, words, d.dir, serverLog, display); err != nil {
+	if d.server, err = d.launch(ctx, command, words, d.dir, serverLog, display != nil); err != nil {
 		return nil, err
 	}
 	d.record.Server, d.attended = &d.server.process, true
@@ -205,7 +210,7 @@ func (d *processDesktop) notReady(ctx context.Context, err error) error {
 }
 
 // startDesktop runs what is on the screen, if anything is installed.
-func (d *processDesktop) startDesktop(words map[string]string) error {
+func (d *processDesktop) startDesktop(ctx context.Context, words map[string]string) error {
 	command := d.config.Desktop
 	if len(command) == 0 {
 		if d.record.Display == "" {
@@ -218,7 +223,7 @@ func (d *processDesktop) startDesktop(words map[string]string) error {
 		}
 	}
 	if len(command) > 0 {
-		program, err := d.launch(command, words, homeFolder(d.config.Env), desktopLog, nil)
+		program, err := d.launch(ctx, command, words, homeFolder(d.config.Env), desktopLog, false)
 		if err != nil {
 			return err
 		}
@@ -227,9 +232,9 @@ func (d *processDesktop) startDesktop(words map[string]string) error {
 	return d.save()
 }
 
-// launch starts a program that survives the agent. Its end is noticed and
-// logged as long as the agent runs.
-func (d *processDesktop) launch(template []string, words map[string]string, folder, logName string, display *displayReader) (*child, error) {
+// launch has the keeper start a program. Its end is noticed and logged as long
+// as the agent runs.
+func (d *processDesktop) launch(ctx context.Context, template []string, words map[string]string, folder, logName string, display bool) (*child, error) {
 	command, err := expand(template, words)
 	if err != nil {
 		return nil, err
@@ -238,29 +243,15 @@ func (d *processDesktop) launch(template []string, words map[string]string, fold
 	if err != nil {
 		return nil, tunnel.Errorf(tunnel.CodeRuntimeMissing, "%s is not installed", command[0])
 	}
-	log, err := openLog(filepath.Join(d.dir, logName))
+	started, err := d.above.launch(ctx, order{
+		Path: path, Args: command, Dir: folder, Log: filepath.Join(d.dir, logName), Display: display,
+		Env: environment(d.config.Env, d.session, d.agent, d.dir, d.record.Display),
+	})
 	if err != nil {
-		return nil, tunnel.Errorf(tunnel.CodeUnavailable, "the session's log can't be opened: %v", err)
-	}
-	defer log.Close()
-	cmd := exec.Command(path, command[1:]...)
-	cmd.Args[0] = command[0]
-	cmd.Dir = folder
-	cmd.Env = environment(d.config.Env, d.session, d.agent, d.dir, d.record.Display)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if display != nil {
-		cmd.ExtraFiles = []*os.File{display.theirs}
-	}
-	if err := cmd.Start(); err != nil {
 		return nil, tunnel.Errorf(tunnel.CodeUnavailable, "%s can't be started: %v", command[0], err)
 	}
-	started, err := newChild(cmd)
-	if err != nil {
-		return nil, err
-	}
 	d.spawn(func(ctx context.Context) {
-		if started.reap(ctx) {
+		if started.watch(ctx) {
 			d.log.Info("a session's process ended", zap.String("program", command[0]), zap.Int("pid", started.PID), zap.String("how", started.status))
 		}
 	})

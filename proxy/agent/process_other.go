@@ -13,6 +13,9 @@ func errNotLinux() error {
 
 func checkProcesses() error { return errNotLinux() }
 
+// Keep fails: there are no keepers but on Linux.
+func Keep() error { return errNotLinux() }
+
 func bootID() (string, error) { return "", errNotLinux() }
 
 func processOf(int) (process, error) { return process{}, errNotLinux() }

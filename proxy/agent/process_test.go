@@ -51,49 +51,6 @@ func TestSessionStartsGreetsAndStops(t *testing.T) {
 	wantCode(t, err, tunnel.CodeNoSession)
 }
 
-// hostileDesktop detaches processes in every way at once.
-const hostileDesktop = `trap "" TERM HUP
-setsid sh -c 'trap "" TERM HUP; sleep 1001; :' &
-(nohup sleep 1002 >/dev/null 2>&1 &)
-(setsid sh -c '(setsid sh -c "trap \"\" TERM; sleep 1003; :" &)' &)
-env -i sh -c 'sleep 1004; :' &
-setsid env -i sh -c 'sleep 1005; :' &
-sleep 1006`
-
-func TestStopEndsTheWholeTreeOfAHostileDesktop(t *testing.T) {
-	data := t.TempDir()
-	runtime := processRuntime()
-	runtime.Desktop = []string{"sh", "-c", hostileDesktop}
-	a := startAgent(t, data, runtime)
-	id := a.running("")
-	var members []process
-	eventually(t, "all of them run", func() error {
-		r := recordOf(t, data, id)
-		var err error
-		if members, err = newTree(id, *r.Server, *r.Desktop).members(); err != nil {
-			return err
-		}
-		var lines []string
-		for _, p := range members {
-			lines = append(lines, commandLine(p))
-		}
-		for n := 1001; n <= 1006; n++ {
-			if !strings.Contains(strings.Join(lines, "\n")+"\n", fmt.Sprintf("sleep %d\n", n)) {
-				return fmt.Errorf("sleep %d is not among %q", n, lines)
-			}
-		}
-		return nil
-	})
-	a.stop(id)
-	a.becomes(id, tunnel.SessionEnded)
-	nothingLeft(t, data, id)
-	for _, p := range members {
-		if p.alive() {
-			t.Errorf("process %d is left: %s", p.PID, commandLine(p))
-		}
-	}
-}
-
 func TestDefaultServerIsPrivate(t *testing.T) {
 	data := t.TempDir()
 	a := startAgent(t, data, processRuntime())

@@ -38,6 +38,7 @@ type desktop interface {
 type place struct {
 	session string // its id
 	agent   string // the agent's id
+	keeper  string // Options.Keeper
 	dir     string // the session's folder, absolute
 	config  RuntimeConfig
 	record  *record

@@ -51,7 +51,7 @@ func (a *Agent) newSession(id string, config RuntimeConfig, r *record) *session 
 	}
 	s.asked, s.ask = context.WithCancelCause(a.ctx)
 	s.desktop = newDesktop(place{
-		session: id, agent: a.identity.ID, dir: s.dir, config: config, record: r, claims: a.claims, log: s.log,
+		session: id, agent: a.identity.ID, keeper: a.o.Keeper, dir: s.dir, config: config, record: r, claims: a.claims, log: s.log,
 		spawn: func(f func(ctx context.Context)) { a.tasks.Go(func() { f(a.ctx) }) },
 	})
 	return s

@@ -15,21 +15,27 @@ import (
 const (
 	termGrace   = 2 * time.Second // for the desktop's programs, while they still have their display
 	serverGrace = time.Second     // then for the VNC server
+	keeperGrace = 3 * time.Second // then for the keeper, which ends by itself; a forged one does not
 	endLimit    = 10 * time.Second
 )
 
-// tree is the processes of one session: its VNC server and desktop program,
-// those that carry its mark in their environment, those that are in the session
-// (setsid(2)) of one of these, and the descendants of all of these. Once seen a
-// process stays in, so one that loses its parent is not lost.
+// tree is the processes of one session: its keeper and all that is below it,
+// which nothing leaves, whatever it does. The keeper carries the session's mark
+// in its environment.
 //
-// What escapes is a process that makes a session of its own, drops its
-// environment and loses its parent, all between two looks.
+// Where the keeper was killed, or an agent of before there were keepers started
+// the session, these are what can be found: the VNC server and desktop program,
+// those that carry the mark, those that are in the session (setsid(2)) of one of
+// these, and the descendants of all of these. Once seen a process stays in, so
+// one that loses its parent then is not lost. There a daemon escapes that drops
+// its environment and lost its parent before the first look, which is when the
+// session is ended.
 type tree struct {
 	mark     []byte
 	sessions map[int]process // session ids of setsid(2), with the process that made each
 	known    map[process]bool
 	foreign  map[process]bool // looked at, without the mark
+	keepers  map[process]bool // at the last look: the keeper; several only where somebody forged it
 }
 
 // newTree takes the processes that the agent itself started, each the leader of
@@ -41,6 +47,7 @@ func newTree(session string, leaders ...process) *tree {
 		sessions: map[int]process{},
 		known:    map[process]bool{},
 		foreign:  map[process]bool{},
+		keepers:  map[process]bool{},
 	}
 	for _, p := range leaders {
 		t.known[p] = true
@@ -65,7 +72,7 @@ func (t *tree) members() ([]process, error) {
 			delete(t.sessions, id)
 		}
 	}
-	var members []process
+	var found []stat
 	for grown := true; grown; {
 		grown = false
 		all = slices.DeleteFunc(all, func(s stat) bool {
@@ -77,12 +84,25 @@ func (t *tree) members() ([]process, error) {
 			}
 			t.known[s.process()] = true
 			t.sessions[s.session] = byPID[s.session] // zero when the leader has ended
-			members = append(members, s.process())
+			found = append(found, s)
 			grown = true
 			return true
 		})
 	}
+	clear(t.keepers)
+	members := make([]process, len(found))
+	for i, s := range found {
+		members[i] = s.process()
+		// What is below a keeper is none, whatever its environment says.
+		if !t.known[byPID[s.parent]] && slices.ContainsFunc(members[i].environment(), isKeeperMark) {
+			t.keepers[members[i]] = true
+		}
+	}
 	return members, nil
+}
+
+func isKeeperMark(variable []byte) bool {
+	return bytes.HasPrefix(variable, []byte(keeperVariable+"="))
 }
 
 func (t *tree) has(s stat, byPID map[int]process) bool {
@@ -106,14 +126,15 @@ func (t *tree) has(s stat, byPID map[int]process) bool {
 	return false
 }
 
-// end ends every process of the tree: first all but the server are asked, then
-// made to, then the server. It returns when none is left, at once when there
-// was none, or fails after endLimit or with ctx, and names those that are left.
+// end ends every process of the tree: first the programs are asked, then made
+// to, then the server; the keeper ends by itself when nothing is below it. It
+// returns when none is left, at once when there was none, or fails after
+// endLimit or with ctx, and names those that are left.
 func (t *tree) end(ctx context.Context, server *process) error {
 	ctx, cancel := context.WithTimeout(ctx, endLimit)
 	defer cancel()
 	began := time.Now()
-	var askServer time.Time
+	var askServer, keeperAlone time.Time
 	asked := map[process]bool{}
 	var failed error
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
@@ -125,13 +146,24 @@ func (t *tree) end(ctx context.Context, server *process) error {
 			return nil
 		}
 		failed = nil
-		alone := len(members) == 1 && server != nil && members[0] == *server
+		below := len(members) - len(t.keepers)
+		alone := below == 1 && server != nil && slices.Contains(members, *server)
 		if askServer.IsZero() && (alone || time.Since(began) > termGrace) {
 			askServer = time.Now()
+		}
+		if below > 0 {
+			keeperAlone = time.Time{}
+		} else if keeperAlone.IsZero() {
+			keeperAlone = time.Now()
 		}
 		for _, p := range members {
 			isServer := server != nil && p == *server
 			switch {
+			case t.keepers[p] && below > 0:
+			case t.keepers[p] && time.Since(keeperAlone) <= keeperGrace:
+				failed = errors.Join(failed, p.signal(unix.SIGCONT)) // somebody may have stopped it
+			case t.keepers[p]:
+				failed = errors.Join(failed, p.signal(unix.SIGKILL))
 			case isServer && askServer.IsZero():
 			case isServer && time.Since(askServer) > serverGrace, !isServer && time.Since(began) > termGrace:
 				failed = errors.Join(failed, p.signal(unix.SIGKILL))

@@ -164,6 +164,9 @@ func untilSignal(others ...os.Signal) (context.Context, context.CancelFunc) {
 		}
 	}()
 	return ctx, func() {
+		if len(others) > 0 { // what is left to do takes a moment, and one more of them is no reason to die in it
+			signal.Ignore(others...)
+		}
 		signal.Stop(signals)
 		cancel()
 		close(signals)

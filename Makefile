@@ -34,13 +34,12 @@ lint: $(WEB)/.built
 fuzz: ## every fuzz target for FUZZTIME each
 	scripts/fuzz $(FUZZTIME)
 
-bench: build ## Go benchmarks, then the relay beside its peers; HOLD=1: 8,000 viewers for 5 minutes instead
-ifdef HOLD
-	bin/streamspace bench relay --work hold --rounds 1 --duration 5m --out bench-report/hold
-else
+bench: build ## Go benchmarks, the relay beside its peers, 8,000 viewers for 5 minutes; HOLD=1: the last alone
+ifndef HOLD
 	go test -run '^$$' -bench . -benchmem ./...
 	bin/streamspace bench relay
 endif
+	bin/streamspace bench relay --work hold --rounds 1 --duration 5m --out bench-report/hold
 
 clean:
 	rm -rf bin bench-report $(WEB)/node_modules $(WEB)/.built

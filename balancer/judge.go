@@ -155,7 +155,7 @@ func (u *upstream) check(p *pool, known health) {
 		u.down = ""
 		return
 	}
-	ctx, cancel := context.WithCancel(u.ctx)
+	ctx, cancel := context.WithCancel(p.b.ctx) // not of the upstream: checks go on when a drain is over
 	u.stopCheck = cancel
 	c := &checker{
 		config: p.config.Health, address: u.address, host: u.address, tls: u.tls, known: known,

@@ -144,6 +144,9 @@ func (p *pool) sweep(now time.Time) (empty bool) {
 		}
 		if u.removed && u.active == 0 {
 			u.end(errDrained)
+			if u.stopCheck != nil {
+				u.stopCheck()
+			}
 			u.links.close()
 			continue
 		}

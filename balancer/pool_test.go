@@ -277,6 +277,32 @@ func TestReloadTouchesOnlyWhatItChanges(t *testing.T) {
 	}
 }
 
+// TestChecksGoOnAfterADrain: an upstream that was drained to its end is known to
+// be down when it is resumed.
+func TestChecksGoOnAfterADrain(t *testing.T) {
+	var sick atomic.Bool
+	a := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if sick.Load() {
+			w.WriteHeader(500)
+		}
+	})
+	e := startEdge(t, onePool(func(p *PoolConfig) {
+		p.Health = HealthConfig{Path: "/health", Interval: 10 * time.Millisecond, Timeout: 10 * time.Millisecond}
+	}, a))
+	state := func() string { return e.Pools()[0].Upstreams[0].State }
+	set := func(setting Setting) {
+		if _, err := e.Set("web", strings.TrimPrefix(a.URL, "http://"), setting, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "it is up", func() bool { return state() == "up" })
+	set(Draining)
+	eventually(t, "its drain is over", func() bool { return state() == "disabled" })
+	set(Enabled)
+	sick.Store(true)
+	eventually(t, "it is down", func() bool { return state() == "down" })
+}
+
 func TestDownUpstreamsGetNothing(t *testing.T) {
 	var sick atomic.Bool
 	a := startServer(t, func(w http.ResponseWriter, r *http.Request) {

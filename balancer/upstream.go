@@ -23,7 +23,7 @@ type upstream struct {
 	links     *links
 	mark      Mark
 	cookie    issued          // the latest one for it
-	ctx       context.Context // of its checks and its upgraded connections
+	ctx       context.Context // of its upgraded connections
 	end       context.CancelCauseFunc
 	address   string      // "host:port"
 	tls       *tls.Config // nil: plain

@@ -133,9 +133,8 @@ func hostPort(u *url.URL) string {
 	return u.Host + ":80"
 }
 
-// Fault keys are paths below Config: "pools[0].upstreams[1].url".
-
-// Validate tells everything that is wrong with the config.
+// Validate tells everything that is wrong with the config. The faults' keys are
+// paths below Config: "pools[0].upstreams[1].url".
 func (c Config) Validate() []Fault {
 	f := &configFaults{}
 	names := map[string]bool{}

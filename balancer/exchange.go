@@ -47,8 +47,7 @@ func (f *failure) Unwrap() error { return f.err }
 // With a status of 101 the connection is returned, and nothing has been read
 // behind the head but what its reader has.
 func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error) (*link, *failure) {
-	fresh := v.attempts > 0 // who has met one dead connection does not try the next
-	l, err := ls.get(ctx, fresh)
+	l, err := ls.get(ctx, v.metDead == ls) // who has met one dead connection does not try the next
 	if err != nil {
 		return nil, &failure{err: err, untouched: true}
 	}
@@ -83,6 +82,9 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 func (ls *links) fail(v *visit, l *link, err error) *failure {
 	v.letGo()
 	f := &failure{err: err, stale: l.used}
+	if f.stale {
+		v.metDead = ls
+	}
 	ls.drop(l)
 	return f
 }

@@ -17,7 +17,7 @@ var hopByHop = [...]string{"Keep-Alive", "Proxy-Connection", "Proxy-Authenticate
 // connection: the message would mean something else without them.
 var neverStripped = [...]string{"Host", "Content-Length", "Transfer-Encoding", "Content-Type", "Authorization", "Cookie", "Trailer"}
 
-// Client is who sent a request, as the connection and trusted proxies before
+// client is who sent a request, as the connection and trusted proxies before
 // the edge tell it.
 type client struct {
 	peer    netip.Addr // of the connection
@@ -29,7 +29,6 @@ type client struct {
 type header interface {
 	PeekAll(name string) [][]byte
 	Del(name string)
-	Set(name, value string)
 }
 
 // stripConnection removes what belongs to the connection that a message came

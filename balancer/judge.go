@@ -20,9 +20,6 @@ const (
 func (p *pool) answered(u *upstream, status int, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if class := status / 100; class < len(u.answers) {
-		u.answers[class]++
-	}
 	p.retries = min(p.retries+p.config.Retry.Budget, mostBudget)
 	p.judge(u, status < 500, now)
 }
@@ -31,7 +28,6 @@ func (p *pool) answered(u *upstream, status int, now time.Time) {
 func (p *pool) failed(u *upstream, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u.answers[0]++
 	p.judge(u, false, now)
 }
 
@@ -45,10 +41,19 @@ func (p *pool) judge(u *upstream, ok bool, now time.Time) {
 	}
 }
 
-func (p *pool) attempts() int {
+// rules are what a pool's config says to one request, from its beginning to its
+// end.
+type rules struct {
+	policy   Strategy
+	hash     HashConfig
+	affinity *Affinity // nil: none
+	attempts int
+}
+
+func (p *pool) rules() rules {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.config.Retry.Attempts
+	return rules{p.config.Policy, p.config.Hash, p.affinity, p.config.Retry.Attempts}
 }
 
 // mayRetry takes a retry from the budget.
@@ -70,15 +75,12 @@ func (p *pool) switched(u *upstream, delta int) {
 }
 
 // markOf reads the request's affinity cookie. Any that is not good is as none.
-func (p *pool) markOf(h *fasthttp.RequestHeader, now time.Time) (m Mark, expires time.Time, ok bool) {
-	p.mu.Lock()
-	affinity := p.affinity
-	p.mu.Unlock()
-	if affinity == nil {
+func (r *rules) markOf(h *fasthttp.RequestHeader, now time.Time) (m Mark, expires time.Time, ok bool) {
+	if r.affinity == nil {
 		return 0, time.Time{}, false
 	}
 	var room [maxValues][]byte
-	return affinity.Read(cookieValues(room[:0], h.PeekAll(fasthttp.HeaderCookie), affinity.config.Cookie), now)
+	return r.affinity.Read(cookieValues(room[:0], h.PeekAll(fasthttp.HeaderCookie), r.affinity.config.Cookie), now)
 }
 
 // cookieValues adds the values of all cookies of a name, maxValues at most.
@@ -96,10 +98,7 @@ func cookieValues(values [][]byte, headers [][]byte, name string) [][]byte {
 
 // setAffinity gives the client the cookie of the upstream that it is at, unless
 // it has one that is good for more than half of its time.
-func (p *pool) setAffinity(h *fasthttp.ResponseHeader, u *upstream, w wish, secure bool, now time.Time) {
-	p.mu.Lock()
-	affinity := p.affinity
-	p.mu.Unlock()
+func (p *pool) setAffinity(h *fasthttp.ResponseHeader, affinity *Affinity, u *upstream, w wish, secure bool, now time.Time) {
 	if affinity == nil || w.marked && w.mark == u.mark && w.expires.Sub(now) > affinity.config.TTL/2 {
 		return
 	}
@@ -126,15 +125,12 @@ type issued struct {
 }
 
 // keyOf is what the hash policy goes by; 0 with any other.
-func (p *pool) keyOf(h *fasthttp.RequestHeader, addr netip.Addr) uint64 {
-	p.mu.Lock()
-	policy, by := p.config.Policy, p.config.Hash
-	p.mu.Unlock()
-	if policy != Hash {
+func (r *rules) keyOf(h *fasthttp.RequestHeader, addr netip.Addr) uint64 {
+	if r.policy != Hash {
 		return 0
 	}
 	var value []byte
-	switch by.By {
+	switch by := r.hash; by.By {
 	case "header":
 		value = h.Peek(by.Name)
 	case "cookie":

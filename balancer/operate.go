@@ -157,8 +157,8 @@ func (p *pool) sweep(now time.Time) (empty bool) {
 	return len(stay) == 0
 }
 
-// Set is an operator's word on an upstream. until is when a drain ends; zero:
-// after the pool's drain time.
+// Set is an operator's word on an upstream. drain is how long one of Draining
+// keeps its clients; 0: the pool's time. The error is ErrUnknown.
 func (b *Balancer) Set(poolName, id string, setting Setting, drain time.Duration) (UpstreamState, error) {
 	p := b.table.Load().pool(poolName)
 	if p == nil {

@@ -13,7 +13,7 @@ import (
 // Serve answers a request for which Route has found a way. The server's listener
 // must be one of reactor.Lend.
 func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
-	s := &serving{b: b, ctx: ctx, pool: r.pool, began: time.Now()}
+	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.rules(), began: time.Now()}
 	s.visit.client = ctx.Conn()
 	b.visits.add(&s.visit)
 	s.serve()
@@ -32,6 +32,7 @@ type serving struct {
 	id       string // of the request
 	http11   bool   // the client's version
 	protocol string // that the client asks to go on with; empty: none
+	rules    rules
 	wish     wish
 	upstream *upstream // that has counted it; nil: none
 	status   int
@@ -96,8 +97,8 @@ func (s *serving) prepare(from client) {
 	h := &request.Header
 	uri := request.URI()
 	uri.DisablePathNormalizing = true // the upstream gets the path as it was sent
-	s.wish.mark, s.wish.expires, s.wish.marked = s.pool.markOf(h, s.began)
-	s.wish.key = s.pool.keyOf(h, clientAddr(h, from, s.b.trusted))
+	s.wish.mark, s.wish.expires, s.wish.marked = s.rules.markOf(h, s.began)
+	s.wish.key = s.rules.keyOf(h, clientAddr(h, from, s.b.trusted))
 	s.http11 = h.IsHTTP11()
 	if hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
@@ -123,7 +124,7 @@ func (s *serving) try(u *upstream) *failure {
 	protocol := string(response.Header.Peek(fasthttp.HeaderUpgrade))
 	stripConnection(&response.Header)
 	response.Header.Set("X-Request-Id", s.id)
-	s.pool.setAffinity(&response.Header, u, s.wish, s.ctx.IsTLS(), time.Now())
+	s.pool.setAffinity(&response.Header, s.rules.affinity, u, s.wish, s.ctx.IsTLS(), time.Now())
 	if link != nil {
 		s.goOn(link, protocol)
 		return nil
@@ -154,7 +155,7 @@ func (s *serving) mayRetry(f *failure) bool {
 	case f.stale && s.attempts == 0:
 		return true // that the upstream closes idle connections is no failure of its
 	}
-	return s.attempts+1 < s.pool.attempts() && s.pool.mayRetry()
+	return s.attempts+1 < s.rules.attempts && s.pool.mayRetry()
 }
 
 func isIdempotent(method string) bool {

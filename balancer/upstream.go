@@ -40,8 +40,6 @@ type upstream struct {
 	outUntil   time.Time // it failed too many requests
 	readySince time.Time // when it last became usable; zero: from the beginning
 	removed    bool      // it is not in the config any more
-
-	answers [6]uint64 // by the first digit of their status; 0: none came
 }
 
 const noWish = -1

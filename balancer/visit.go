@@ -10,6 +10,7 @@ import (
 type visit struct {
 	client   net.Conn // of the server's; only its state is looked at
 	attempts int      // that have failed so far
+	metDead  *links   // where the latest connection was one that had waited for too long; nil: nowhere
 
 	mu      sync.Mutex
 	link    *link // that carries the request now

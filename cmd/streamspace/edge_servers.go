@@ -95,33 +95,35 @@ func (e *edge) joinPin() string {
 	return ""
 }
 
-// route sends the two kinds of long-lived connection to their rooms and all
-// else to the API and the console.
+// route sends what the config's routes want to the balancer.
 func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		if r := e.balancer.Route(ctx); r != nil && (r.OfHost() || !isOwn(ctx.Path())) {
 			e.balancer.Serve(ctx, r)
-			if e.draining.Load() && !ctx.Hijacked() {
-				ctx.SetConnectionClose()
-			}
-			return
-		}
-		setDate(ctx)
-		switch string(ctx.Path()) {
-		case "/ws/vnc":
-			e.viewers.ServeViewer(ctx)
-		case tunnel.ConnectPath:
-			if string(ctx.Request.Header.Peek("Upgrade")) == tunnel.StreamProtocol {
-				e.hub.ServeStream(ctx)
-			} else {
-				control(ctx)
-			}
-		default:
-			pages(ctx)
+		} else {
+			e.serveOwn(ctx, pages, control)
 		}
 		if e.draining.Load() && !ctx.Hijacked() {
 			ctx.SetConnectionClose()
 		}
+	}
+}
+
+// serveOwn sends the two kinds of long-lived connection to their rooms and all
+// else to the API and the console.
+func (e *edge) serveOwn(ctx *fasthttp.RequestCtx, pages, control fasthttp.RequestHandler) {
+	setDate(ctx)
+	switch string(ctx.Path()) {
+	case "/ws/vnc":
+		e.viewers.ServeViewer(ctx)
+	case tunnel.ConnectPath:
+		if string(ctx.Request.Header.Peek("Upgrade")) == tunnel.StreamProtocol {
+			e.hub.ServeStream(ctx)
+		} else {
+			control(ctx)
+		}
+	default:
+		pages(ctx)
 	}
 }
 

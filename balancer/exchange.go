@@ -47,13 +47,13 @@ func (f *failure) Unwrap() error { return f.err }
 // With a status of 101 the connection is returned, and nothing has been read
 // behind the head but what its reader has.
 func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error) (*link, *failure) {
-	l, err := ls.get(ctx, v.metDead == ls) // who has met one dead connection does not try the next
+	l, err := ls.get(ctx, v.metDead == ls, time.Now()) // who has met one dead connection does not try the next
 	if err != nil {
 		return nil, &failure{err: err, untouched: true}
 	}
 	v.hold(l)
 	if request.IsBodyStream() {
-		l.sender, l.writeBy = v.client, time.Time{}
+		l.sender, l.streams, l.by = v.client, true, time.Time{}
 	}
 	err = ls.send(l, request)
 	l.sender = nil
@@ -72,11 +72,40 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 		v.letGo()
 		return l, nil
 	}
-	body := &answerBody{links: ls, link: l, visit: v, keep: !response.ConnectionClose()}
-	if err := body.begin(response); err != nil {
-		return nil, &failure{err: err}
+	if takes, err := l.takeWhole(response); takes {
+		there := v.letGo()
+		if err != nil {
+			ls.drop(l)
+			return nil, &failure{err: err}
+		}
+		ls.giveBack(l, there && !response.ConnectionClose())
+		return nil, nil
 	}
+	body := &answerBody{links: ls, link: l, visit: v, keep: !response.ConnectionClose()}
+	body.begin(response)
 	return nil, nil
+}
+
+func (ls *links) giveBack(l *link, good bool) {
+	if good {
+		ls.put(l)
+	} else {
+		ls.drop(l)
+	}
+}
+
+// takeWhole takes the body of an answer that has none or a small one, and tells
+// whether it does.
+func (l *link) takeWhole(response *fasthttp.Response) (takes bool, err error) {
+	size := response.Header.ContentLength()
+	switch status := response.StatusCode(); {
+	case response.SkipBody, status == fasthttp.StatusNoContent, status == fasthttp.StatusNotModified, size == 0:
+		return true, nil
+	case size > 0 && size <= wholeBody:
+		l.streams = l.streams || l.reader.Buffered() < size
+		return true, response.ReadBody(l.reader, 0)
+	}
+	return false, nil
 }
 
 func (ls *links) fail(v *visit, l *link, err error) *failure {
@@ -122,6 +151,7 @@ func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, 
 			if err := interim(); err != nil {
 				return err
 			}
+			l.extend(time.Now())
 		case status >= 200, status == fasthttp.StatusSwitchingProtocols:
 			response.SkipBody = request.Header.IsHead()
 			return nil
@@ -145,20 +175,10 @@ type answerBody struct {
 	done    sync.Once
 }
 
-// begin takes a small body as a whole, and otherwise makes itself the
-// response's stream.
-func (b *answerBody) begin(response *fasthttp.Response) (err error) {
-	size := response.Header.ContentLength()
-	status := response.StatusCode()
-	switch {
-	case response.SkipBody, status == fasthttp.StatusNoContent, status == fasthttp.StatusNotModified, size == 0:
-		b.whole = true
-		return b.Close()
-	case size > 0 && size <= wholeBody:
-		err = response.ReadBody(b.link.reader, 0)
-		b.whole = err == nil
-		_ = b.Close()
-		return err
+// begin makes the body the response's stream.
+func (b *answerBody) begin(response *fasthttp.Response) {
+	b.link.streams = true
+	switch size := response.Header.ContentLength(); {
 	case size > 0:
 		b.from = &io.LimitedReader{R: b.link.reader, N: int64(size)}
 	case size == chunked:
@@ -166,8 +186,7 @@ func (b *answerBody) begin(response *fasthttp.Response) (err error) {
 	default:
 		b.from, b.keep = b.link.reader, false // until the connection ends
 	}
-	response.SetBodyStream(b, size)
-	return nil
+	response.SetBodyStream(b, response.Header.ContentLength())
 }
 
 const chunked = -1 // what fasthttp calls the length of a chunked body
@@ -203,11 +222,7 @@ func (b *answerBody) Close() error {
 // end. It may come again.
 func (b *answerBody) finish() {
 	b.done.Do(func() {
-		if b.visit.letGo() && b.whole && b.keep {
-			b.links.put(b.link)
-		} else {
-			b.links.drop(b.link)
-		}
+		b.links.giveBack(b.link, b.visit.letGo() && b.whole && b.keep)
 		if b.over != nil {
 			b.over()
 		}

@@ -8,11 +8,6 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// hopByHop are the headers of one connection (RFC 9110 section 7.6.1, and those
-// that RFC 2616 knew), which a proxy does not pass on. Transfer-Encoding is
-// fasthttp's, Trailer goes on with the trailers.
-var hopByHop = [...]string{"Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Upgrade"}
-
 // neverStripped are headers that a message can't declare to be of one
 // connection: the message would mean something else without them.
 var neverStripped = [...]string{"Host", "Content-Length", "Transfer-Encoding", "Content-Type", "Authorization", "Cookie", "Trailer"}
@@ -32,19 +27,28 @@ type header interface {
 }
 
 // stripConnection removes what belongs to the connection that a message came
-// on, also what its Connection header names.
-func stripConnection(h header) {
-	for _, value := range h.PeekAll(fasthttp.HeaderConnection) {
-		for token := range bytes.SplitSeq(value, []byte{','}) {
-			if name := string(bytes.TrimSpace(token)); name != "" && !isAny(name, neverStripped[:]) {
-				h.Del(name)
+// on, also what its Connection header names. has is what the message has.
+func stripConnection(h header, has fields) {
+	if has.has(fieldConnection) {
+		for _, value := range h.PeekAll(fasthttp.HeaderConnection) {
+			for token := range bytes.SplitSeq(value, []byte{','}) {
+				name := bytes.TrimSpace(token)
+				if option := string(name); option == "close" || option == "" || fieldOf(name).has(hopByHop) || isAny(option, neverStripped[:]) {
+					continue // an option, or what goes anyway
+				}
+				h.Del(string(name))
 			}
 		}
 	}
-	h.Del(fasthttp.HeaderConnection)
-	for _, name := range hopByHop {
-		h.Del(name)
+	has.each(fieldConnection|hopByHop, h.Del)
+}
+
+// fieldsOf is which of the special headers an answer has.
+func fieldsOf(h *fasthttp.ResponseHeader) (has fields) {
+	for name := range h.All() {
+		has |= fieldOf(name)
 	}
+	return has
 }
 
 func isAny(name string, of []string) bool {
@@ -72,59 +76,61 @@ func hasToken(values [][]byte, token string) bool {
 // passOn makes a request one of the edge's to an upstream: without what was
 // between the client and the edge, with what the upstream may know of the
 // client.
-func passOn(h *fasthttp.RequestHeader, c client, host string) {
-	trailers := hasToken(h.PeekAll(fasthttp.HeaderTE), "trailers")
-	stripConnection(h)
-	h.Del(fasthttp.HeaderTE)
+func passOn(h *fasthttp.RequestHeader, has fields, c client, host []byte) {
+	trailers := has.has(fieldTE) && hasToken(h.PeekAll(fasthttp.HeaderTE), "trailers")
+	stripConnection(h, has)
+	has.each(fieldTE|fieldExpect, h.Del) // the edge has answered Expect
 	if trailers {
 		h.Set(fasthttp.HeaderTE, "trailers")
 	}
-	h.Del(fasthttp.HeaderExpect) // the edge has answered it
 	h.SetNoDefaultContentType(true)
 
-	addr, scheme := c.peer.Unmap().String(), "http"
+	var room [len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")]byte
+	addr, scheme := c.peer.AppendTo(room[:0]), schemeHTTP
 	if c.secure {
-		scheme = "https"
+		scheme = schemeHTTPS
 	}
 	if !c.trusted {
-		h.Del("Forwarded")
-		h.Set("X-Forwarded-For", addr)
-		h.Set("X-Forwarded-Host", host)
-		h.Set("X-Forwarded-Proto", scheme)
-		h.Del("X-Forwarded-Port")
-		h.Del("X-Real-Ip")
+		has.each(fieldForwarded|fieldForwardedPort|fieldRealIP, h.Del)
+		h.SetCanonical(forwardedFor, addr)
+		h.SetCanonical(forwardedHost, host)
+		h.SetCanonical(forwardedProto, scheme)
 		return
 	}
-	h.Set("X-Forwarded-For", joined(h.PeekAll("X-Forwarded-For"), addr))
+	h.SetCanonical(forwardedFor, joined(h.PeekAll("X-Forwarded-For"), addr))
 	if len(h.Peek("X-Forwarded-Host")) == 0 {
-		h.Set("X-Forwarded-Host", host)
+		h.SetCanonical(forwardedHost, host)
 	}
 	if len(h.Peek("X-Forwarded-Proto")) == 0 {
-		h.Set("X-Forwarded-Proto", scheme)
+		h.SetCanonical(forwardedProto, scheme)
 	}
 	if before := h.PeekAll("Forwarded"); len(before) > 0 {
-		h.Set("Forwarded", joined(before, forwarded(c.peer, host, scheme)))
+		h.Set("Forwarded", string(joined(before, forwarded(c.peer, string(host), string(scheme)))))
 	}
 }
 
+// What SetCanonical takes, which Set makes anew of a string each time.
+var (
+	forwardedFor   = []byte("X-Forwarded-For")
+	forwardedHost  = []byte("X-Forwarded-Host")
+	forwardedProto = []byte("X-Forwarded-Proto")
+	requestIDName  = []byte("X-Request-Id")
+	schemeHTTP     = []byte("http")
+	schemeHTTPS    = []byte("https")
+)
+
 // forwarded is the edge's element of a Forwarded header (RFC 7239 section 4).
-func forwarded(peer netip.Addr, host, scheme string) string {
+func forwarded(peer netip.Addr, host, scheme string) []byte {
 	node := peer.Unmap().String()
 	if peer.Unmap().Is6() {
 		node = `"[` + node + `]"`
 	}
-	return "for=" + node + `;host="` + strings.ReplaceAll(host, `"`, "") + `";proto=` + scheme
+	return []byte("for=" + node + `;host="` + strings.ReplaceAll(host, `"`, "") + `";proto=` + scheme)
 }
 
 // joined is one header of several of a name, with one more value behind.
-func joined(values [][]byte, more string) string {
-	var b strings.Builder
-	for _, v := range values {
-		b.Write(v)
-		b.WriteString(", ")
-	}
-	b.WriteString(more)
-	return b.String()
+func joined(values [][]byte, more []byte) []byte {
+	return bytes.Join(append(values[:len(values):len(values)], more), []byte(", "))
 }
 
 // clientAddr is the address of the client itself: the nearest one in

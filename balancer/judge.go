@@ -16,12 +16,17 @@ const (
 	mostBudget  = 100
 )
 
-// answered notes the status of an answer.
-func (p *pool) answered(u *upstream, status int, now time.Time) {
+// answered notes the status of an answer. If that is over, its place is free
+// again.
+func (p *pool) answered(u *upstream, status int, now time.Time, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retries = min(p.retries+p.config.Retry.Budget, mostBudget)
 	p.judge(u, status < 500, now)
+	if over {
+		u.active--
+		p.letIn(now)
+	}
 }
 
 // failed notes that no answer came.
@@ -42,18 +47,12 @@ func (p *pool) judge(u *upstream, ok bool, now time.Time) {
 }
 
 // rules are what a pool's config says to one request, from its beginning to its
-// end.
+// end. They are not changed.
 type rules struct {
 	policy   Strategy
 	hash     HashConfig
 	affinity *Affinity // nil: none
 	attempts int
-}
-
-func (p *pool) rules() rules {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return rules{p.config.Policy, p.config.Hash, p.affinity, p.config.Retry.Attempts}
 }
 
 // mayRetry takes a retry from the budget.
@@ -98,7 +97,7 @@ func cookieValues(values [][]byte, headers [][]byte, name string) [][]byte {
 
 // setAffinity gives the client the cookie of the upstream that it is at, unless
 // it has one that is good for more than half of its time.
-func (p *pool) setAffinity(h *fasthttp.ResponseHeader, affinity *Affinity, u *upstream, w wish, secure bool, now time.Time) {
+func (p *pool) setAffinity(h *fasthttp.ResponseHeader, affinity *Affinity, u *upstream, w *wish, secure bool, now time.Time) {
 	if affinity == nil || w.marked && w.mark == u.mark && w.expires.Sub(now) > affinity.config.TTL/2 {
 		return
 	}

@@ -6,14 +6,15 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
-// link is a connection to an upstream. Its every read and write has a deadline
-// of its own, to within deadlineGrain.
+// link is a connection to an upstream. A small request and its answer have one
+// deadline; where a body streams, every read and write has one of its own.
 type link struct {
 	net.Conn // a *net.TCPConn, or a *tls.Conn over a *reactor.Transport
 	wait     time.Duration
@@ -21,30 +22,39 @@ type link struct {
 	used     bool     // it has carried a request before
 	deaf     bool     // it can't be written to any more
 	sender   net.Conn // the client whose body is being written; nil: none
+	streams  bool     // a body goes through it
 
-	readBy, writeBy time.Time // the deadlines that are set
-	idleAt          time.Time // since when it carries none
+	by     time.Time // the deadline that is set
+	idleAt time.Time // when a sweep first met it without a request
 }
 
-func (l *link) Read(p []byte) (int, error) {
-	if by := time.Now().Add(l.wait); by.Sub(l.readBy) > deadlineGrain(l.wait) {
-		l.readBy = by
-		_ = l.Conn.SetReadDeadline(by) // fails when the connection is closed, as the read does
+// extend gives what comes next the whole wait from now, to within deadlineGrain.
+func (l *link) extend(now time.Time) {
+	by := now.Add(l.wait)
+	if by.Sub(l.by) <= deadlineGrain(l.wait) {
+		return
 	}
-	return l.Conn.Read(p)
+	l.by = by
+	_ = l.Conn.SetDeadline(by) // fails when the connection is closed, as what comes next does
+	if l.sender != nil {       // the server's deadline is for a whole request, and this one may be large
+		_ = l.sender.SetReadDeadline(by)
+	}
 }
 
 // deadlineGrain is how much earlier than it should a deadline may come: moving
 // one for each read and write is 4% of the cost of a small request.
 func deadlineGrain(wait time.Duration) time.Duration { return min(time.Second, wait/4) }
 
+func (l *link) Read(p []byte) (int, error) {
+	if l.streams {
+		l.extend(time.Now())
+	}
+	return l.Conn.Read(p)
+}
+
 func (l *link) Write(p []byte) (int, error) {
-	if by := time.Now().Add(l.wait); by.Sub(l.writeBy) > deadlineGrain(l.wait) {
-		l.writeBy = by
-		_ = l.Conn.SetWriteDeadline(by)
-		if l.sender != nil { // the server's deadline is for a whole request, and this one may be large
-			_ = l.sender.SetReadDeadline(by)
-		}
+	if l.streams {
+		l.extend(time.Now())
 	}
 	n, err := l.Conn.Write(p)
 	l.deaf = l.deaf || err != nil
@@ -109,7 +119,7 @@ type links struct {
 
 // get returns the connection that was used last, so that the others can go, or
 // a new one.
-func (ls *links) get(ctx context.Context, fresh bool) (*link, error) {
+func (ls *links) get(ctx context.Context, fresh bool, now time.Time) (*link, error) {
 	l := ls.newest()
 	for l != nil && fresh {
 		_ = l.Close()
@@ -120,8 +130,9 @@ func (ls *links) get(ctx context.Context, fresh bool) (*link, error) {
 		if err != nil {
 			return nil, err
 		}
-		l = &link{Conn: conn, wait: ls.wait}
+		l, now = &link{Conn: conn, wait: ls.wait}, time.Now()
 	}
+	l.extend(now)
 	l.reader = ls.buffers.reader(l)
 	return l, nil
 }
@@ -145,7 +156,7 @@ func (ls *links) put(l *link) {
 	unasked := l.reader.Buffered() > 0
 	ls.buffers.putReader(l.reader)
 	l.reader = nil
-	l.used, l.idleAt = true, time.Now()
+	l.used, l.streams, l.idleAt = true, false, time.Time{}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if unasked || ls.closed {
@@ -166,12 +177,16 @@ func (ls *links) drop(l *link) {
 func (ls *links) sweep(now time.Time) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	old := 0
-	for old < len(ls.idle) && now.Sub(ls.idle[old].idleAt) > ls.keep {
-		_ = ls.idle[old].Close()
-		old++
-	}
-	ls.idle = append(ls.idle[:0], ls.idle[old:]...)
+	ls.idle = slices.DeleteFunc(ls.idle, func(l *link) bool {
+		if l.idleAt.IsZero() {
+			l.idleAt = now
+		}
+		old := now.Sub(l.idleAt) > ls.keep
+		if old {
+			_ = l.Close()
+		}
+		return old
+	})
 }
 
 // close ends those that wait, and each of the others when it is put.

@@ -40,6 +40,7 @@ func (p *pool) load(c PoolConfig) {
 			before[u.id] = u
 		}
 	}
+	p.current.Store(&rules{c.Policy, c.Hash, p.affinity, c.Retry.Attempts})
 	checksChange := p.config.Health != c.Health
 	p.config = c
 	var all []*upstream

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,8 @@ import (
 type pool struct {
 	b    *Balancer
 	name string
+
+	current atomic.Pointer[rules]
 
 	mu        sync.Mutex
 	config    PoolConfig
@@ -50,9 +53,9 @@ var (
 // that its cookie names while that takes it, otherwise the picker's choice among
 // those that it has not tried. It waits for room, in turn. release gives the
 // place back.
-func (p *pool) acquire(ctx context.Context, w wish) (*upstream, error) {
+func (p *pool) acquire(ctx context.Context, w *wish, now time.Time) (*upstream, error) {
 	p.mu.Lock()
-	u, err := p.choose(w, time.Now())
+	u, err := p.choose(w, now)
 	if u != nil || err != nil {
 		p.mu.Unlock()
 		return u, err
@@ -61,7 +64,7 @@ func (p *pool) acquire(ctx context.Context, w wish) (*upstream, error) {
 		p.mu.Unlock()
 		return nil, errQueueFull
 	}
-	waits := &waiter{w, make(chan *upstream, 1)}
+	waits := &waiter{*w, make(chan *upstream, 1)}
 	p.waiting = append(p.waiting, waits)
 	timeout := p.config.Queue.Timeout
 	p.mu.Unlock()
@@ -91,7 +94,7 @@ func (p *pool) giveUp(w *waiter, why error) (*upstream, error) {
 
 // choose takes a place. Without one and without an error there is none now. p.mu
 // is held.
-func (p *pool) choose(w wish, now time.Time) (*upstream, error) {
+func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	if w.marked {
 		for _, u := range p.upstreams {
 			if u.mark == w.mark && u.stays() && !now.Before(u.outUntil) && !slices.Contains(w.tried, u) {
@@ -151,13 +154,16 @@ func (p *pool) release(u *upstream) {
 
 // letIn gives places to those who wait. p.mu is held.
 func (p *pool) letIn(now time.Time) {
+	if len(p.waiting) == 0 {
+		return
+	}
 	stay, full := p.waiting[:0], false
 	for _, w := range p.waiting {
 		if full && !w.marked {
 			stay = append(stay, w)
 			continue
 		}
-		u, err := p.choose(w.wish, now)
+		u, err := p.choose(&w.wish, now)
 		if u != nil {
 			w.got <- u
 			continue

@@ -2,6 +2,8 @@ package balancer
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,8 +15,8 @@ import (
 // Serve answers a request for which Route has found a way. The server's listener
 // must be one of reactor.Lend.
 func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
-	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.rules(), began: time.Now()}
-	s.visit.client = ctx.Conn()
+	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
+	s.visit.client, s.visit.came = ctx.Conn(), s.began
 	b.visits.add(&s.visit)
 	s.serve()
 	if !s.streams {
@@ -32,9 +34,10 @@ type serving struct {
 	id       string // of the request
 	http11   bool   // the client's version
 	protocol string // that the client asks to go on with; empty: none
-	rules    rules
+	rules    *rules
 	wish     wish
-	upstream *upstream // that has counted it; nil: none
+	upstream *upstream // that serves it; nil: none
+	placed   bool      // the upstream has counted it
 	status   int
 	refused  *refusal // nil: the answer is an upstream's
 	streams  bool     // it goes on when the handler has returned
@@ -43,16 +46,17 @@ type serving struct {
 func (s *serving) serve() {
 	from := s.b.clientOf(s.ctx)
 	h := &s.ctx.Request.Header
-	s.id = requestID(h, from.trusted)
-	if why := s.b.examine(s.ctx); why != nil {
+	s.id = requestID(h, from.trusted, s.began)
+	has, why := examine(s.ctx)
+	if why != nil {
 		s.refuse(why)
 		s.ctx.SetConnectionClose() // where the request ends is a matter of opinion
 		return
 	}
-	s.prepare(from)
+	s.prepare(from, has)
 	var failed *failure
-	for {
-		u, err := s.pool.acquire(s.b.ctx, s.wish)
+	for now := s.began; ; now = time.Now() {
+		u, err := s.pool.acquire(s.b.ctx, &s.wish, now)
 		if err != nil && failed != nil {
 			s.refuse(answerRefusal(failed)) // it says more than that no other is left
 			return
@@ -61,7 +65,7 @@ func (s *serving) serve() {
 			s.refuse(placeRefusal(err))
 			return
 		}
-		s.upstream = u
+		s.upstream, s.placed = u, true
 		if failed = s.try(u); failed == nil {
 			return
 		}
@@ -83,7 +87,7 @@ func (s *serving) serve() {
 			return
 		}
 		s.pool.release(u)
-		s.upstream = nil
+		s.upstream, s.placed = nil, false
 		s.attempts++
 		if !failed.stale {
 			s.wish.tried = append(s.wish.tried, u)
@@ -92,7 +96,7 @@ func (s *serving) serve() {
 }
 
 // prepare makes the request one of the edge's.
-func (s *serving) prepare(from client) {
+func (s *serving) prepare(from client, has fields) {
 	request := &s.ctx.Request
 	h := &request.Header
 	uri := request.URI()
@@ -100,12 +104,12 @@ func (s *serving) prepare(from client) {
 	s.wish.mark, s.wish.expires, s.wish.marked = s.rules.markOf(h, s.began)
 	s.wish.key = s.rules.keyOf(h, clientAddr(h, from, s.b.trusted))
 	s.http11 = h.IsHTTP11()
-	if hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
+	if has.has(fieldUpgrade) && hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
 	}
 	h.SetProtocol("HTTP/1.1")
-	passOn(h, from, string(uri.Host()))
-	h.Set("X-Request-Id", s.id)
+	passOn(h, has, from, uri.Host())
+	h.SetCanonical(requestIDName, []byte(s.id))
 	if s.protocol != "" {
 		h.Set(fasthttp.HeaderConnection, "Upgrade")
 		h.Set(fasthttp.HeaderUpgrade, s.protocol)
@@ -120,16 +124,23 @@ func (s *serving) try(u *upstream) *failure {
 	}
 	response := &s.ctx.Response
 	s.status = response.StatusCode()
-	s.pool.answered(u, s.status, time.Now())
-	protocol := string(response.Header.Peek(fasthttp.HeaderUpgrade))
-	stripConnection(&response.Header)
-	response.Header.Set("X-Request-Id", s.id)
-	s.pool.setAffinity(&response.Header, s.rules.affinity, u, s.wish, s.ctx.IsTLS(), time.Now())
+	body, streams := response.BodyStream().(*answerBody)
+	now := time.Now()
+	s.placed = link != nil || streams
+	s.pool.answered(u, s.status, now, !s.placed)
+	has := fieldsOf(&response.Header)
+	protocol := ""
+	if has.has(fieldUpgrade) {
+		protocol = string(response.Header.Peek(fasthttp.HeaderUpgrade))
+	}
+	stripConnection(&response.Header, has)
+	response.Header.SetCanonical(requestIDName, []byte(s.id))
+	s.pool.setAffinity(&response.Header, s.rules.affinity, u, &s.wish, s.ctx.IsTLS(), now)
 	if link != nil {
 		s.goOn(link, protocol)
 		return nil
 	}
-	if body, ok := response.BodyStream().(*answerBody); ok {
+	if streams {
 		body.over, s.streams = s.end, true
 		if !s.http11 && response.Header.ContentLength() < 0 {
 			s.answerOld(body)
@@ -170,7 +181,7 @@ func (s *serving) refuse(why *refusal) {
 // end is the request's last turn.
 func (s *serving) end() {
 	s.b.visits.remove(&s.visit)
-	if s.upstream != nil {
+	if s.placed {
 		s.pool.release(s.upstream)
 	}
 	s.b.record(s)
@@ -191,11 +202,24 @@ func (b *Balancer) clientOf(ctx *fasthttp.RequestCtx) client {
 }
 
 // requestID is a trusted proxy's, when it has one, or a new one.
-func requestID(h *fasthttp.RequestHeader, trusted bool) string {
+func requestID(h *fasthttp.RequestHeader, trusted bool, now time.Time) string {
 	const longest = 128
 	unprintable := func(c byte) bool { return c <= ' ' || c > '~' }
-	if said := h.Peek("X-Request-Id"); trusted && len(said) > 0 && len(said) <= longest && !slices.ContainsFunc(said, unprintable) {
-		return string(said)
+	if trusted {
+		if said := h.Peek("X-Request-Id"); len(said) > 0 && len(said) <= longest && !slices.ContainsFunc(said, unprintable) {
+			return string(said)
+		}
 	}
-	return uuid.Must(uuid.NewV7()).String()
+	return newRequestID(now).String()
+}
+
+// newRequestID is a UUIDv7 (RFC 9562 section 5.7). It has to be different from
+// others, not to be a secret, so it does not take the system's randomness, which
+// is ten times the work.
+func newRequestID(now time.Time) (id uuid.UUID) {
+	binary.BigEndian.PutUint64(id[:], uint64(now.UnixMilli())<<16|rand.Uint64()>>48)
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 7<<4    // version
+	id[8] = id[8]&0x3f | 0b10<<6 // variant
+	return id
 }

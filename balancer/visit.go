@@ -16,9 +16,8 @@ type visit struct {
 	link    *link // that carries the request now
 	aborted bool  // the client has gone
 
-	// Guarded by visits.mu.
-	before, after *visit
 	came          time.Time
+	before, after *visit // guarded by visits.mu
 }
 
 // hold makes l end when the client goes.
@@ -61,7 +60,6 @@ type visits struct {
 }
 
 func (vs *visits) add(v *visit) {
-	v.came = time.Now()
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	v.before, v.after = vs.newest, nil

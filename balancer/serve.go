@@ -17,7 +17,7 @@ import (
 func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
 	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
 	s.visit.client, s.visit.came = ctx.Conn(), s.began
-	b.visits.add(&s.visit)
+	b.visits.of(ctx.ConnID()).add(&s.visit)
 	s.serve()
 	if !s.streams {
 		s.end()
@@ -180,7 +180,7 @@ func (s *serving) refuse(why *refusal) {
 
 // end is the request's last turn.
 func (s *serving) end() {
-	s.b.visits.remove(&s.visit)
+	s.leave()
 	if s.placed {
 		s.pool.release(s.upstream)
 	}

@@ -17,7 +17,8 @@ type visit struct {
 	aborted bool  // the client has gone
 
 	came          time.Time
-	before, after *visit // guarded by visits.mu
+	list          *visitList
+	before, after *visit // guarded by list.mu
 }
 
 // hold makes l end when the client goes.
@@ -52,41 +53,50 @@ func (v *visit) gone() bool {
 	return v.aborted
 }
 
-// visits are the requests under way, the oldest first.
-type visits struct {
+// visits are the requests under way. They are kept in several lists, so that
+// those who come and go at the same time seldom meet.
+type visits [16]visitList
+
+// visitList holds some of them, the oldest first.
+type visitList struct {
 	mu            sync.Mutex
 	first, newest *visit
 	n             int
+	_             [32]byte // the next one's is a cache line of its own
 }
 
-func (vs *visits) add(v *visit) {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	v.before, v.after = vs.newest, nil
-	if vs.newest != nil {
-		vs.newest.after = v
+// of is the list of a request; turn is its number, or its connection's.
+func (vs *visits) of(turn uint64) *visitList { return &vs[turn%uint64(len(vs))] }
+
+func (l *visitList) add(v *visit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v.list, v.before, v.after = l, l.newest, nil
+	if l.newest != nil {
+		l.newest.after = v
 	} else {
-		vs.first = v
+		l.first = v
 	}
-	vs.newest = v
-	vs.n++
+	l.newest = v
+	l.n++
 }
 
-func (vs *visits) remove(v *visit) {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
+func (v *visit) leave() {
+	l := v.list
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if v.before != nil {
 		v.before.after = v.after
 	} else {
-		vs.first = v.after
+		l.first = v.after
 	}
 	if v.after != nil {
 		v.after.before = v.before
 	} else {
-		vs.newest = v.before
+		l.newest = v.before
 	}
 	v.before, v.after = nil, nil
-	vs.n--
+	l.n--
 }
 
 // lookAfter is how old a request is before anybody asks whether its client is
@@ -96,21 +106,29 @@ const lookAfter = 500 * time.Millisecond
 // abortLeft ends the requests whose clients have left. fasthttp reads nothing
 // while a request is served, so nobody else finds that out.
 func (vs *visits) abortLeft(now time.Time) {
-	vs.mu.Lock()
-	var left []*visit
-	for v := vs.first; v != nil && now.Sub(v.came) >= lookAfter; v = v.after {
+	for i := range vs {
+		for _, v := range vs[i].left(now) {
+			v.abort()
+		}
+	}
+}
+
+func (l *visitList) left(now time.Time) (left []*visit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for v := l.first; v != nil && now.Sub(v.came) >= lookAfter; v = v.after {
 		if hasLeft(v.client) {
 			left = append(left, v)
 		}
 	}
-	vs.mu.Unlock()
-	for _, v := range left {
-		v.abort()
-	}
+	return left
 }
 
-func (vs *visits) count() int {
-	vs.mu.Lock()
-	defer vs.mu.Unlock()
-	return vs.n
+func (vs *visits) count() (n int) {
+	for i := range vs {
+		vs[i].mu.Lock()
+		n += vs[i].n
+		vs[i].mu.Unlock()
+	}
+	return n
 }

@@ -66,22 +66,15 @@ func (e *edgeSite) prepare() (err error) {
 	if e.admin, err = freeAddress(); err != nil {
 		return err
 	}
-	listen := fmt.Sprintf("{https: \"\", http: %q, admin: %q}\ntls: {off: true}", e.address, e.admin)
-	if e.secure {
-		listen = fmt.Sprintf("{https: %q, http: \"\", admin: %q}\ntls: {cert_file: %q, key_file: %q}", e.address, e.admin, e.certFile, e.keyFile)
-	}
 	var allow []string
 	for _, a := range e.servers {
 		allow = append(allow, fmt.Sprintf("%q", "127.0.0.1/32"+a[strings.LastIndexByte(a, ':'):]))
 	}
-	e.config, err = e.file("edge.yml", fmt.Sprintf(`listen: %s
-node: {id: bench}
-store: {sqlite: {path: %q}}
-vnc: {max_streams: 100000, ticket_ttl: 24h}
+	e.config, err = e.file("edge.yml", e.edgeHead(e.address, e.secure)+fmt.Sprintf(`vnc: {max_streams: 100000, ticket_ttl: 24h}
 drain: {timeout: 1s}
 direct: {allow: [%s]}
 agents: {headroom: 0}
-`, listen, filepath.Join(e.dir, "edge.db"), strings.Join(allow, ", ")))
+`, strings.Join(allow, ", ")))
 	if err != nil || !e.withAgent {
 		return err
 	}
@@ -105,6 +98,15 @@ runtimes:
 %s
 `, e.url(), filepath.Join(e.dir, "join.token"), ca, filepath.Join(e.dir, "agent"), len(e.servers), strings.Join(endpoints, "\n")))
 	return err
+}
+
+// edgeHead is what every edge's config begins with.
+func (s *site) edgeHead(address string, secure bool) string {
+	listen := fmt.Sprintf("{https: \"\", http: %q, admin: %q}\ntls: {off: true}", address, s.admin)
+	if secure {
+		listen = fmt.Sprintf("{https: %q, http: \"\", admin: %q}\ntls: {cert_file: %q, key_file: %q}", address, s.admin, s.certFile, s.keyFile)
+	}
+	return fmt.Sprintf("listen: %s\nnode: {id: bench}\nstore: {sqlite: {path: %q}}\n", listen, filepath.Join(s.dir, "edge.db"))
 }
 
 func (e *edgeSite) start(ctx context.Context) error {

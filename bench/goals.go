@@ -3,7 +3,7 @@ package bench
 // leastRounds is how many rounds a median needs to mean something.
 const leastRounds = 3
 
-// goal is a ratio of ours to a peer's that the relay is to reach, or with a base
+// goal is a ratio of ours to a peer's that is to be reached, or with a base
 // to what ours itself was before.
 type goal struct {
 	text       string
@@ -43,9 +43,9 @@ type Verdict struct {
 	Reached bool    `json:"reached"`
 }
 
-func verdicts(all []Measurement) []Verdict {
+func (c comparison) verdicts(all []Measurement) []Verdict {
 	var list []Verdict
-	for _, g := range goals() {
+	for _, g := range c.goals {
 		list = append(list, g.judge(all))
 	}
 	return list

@@ -16,13 +16,15 @@ type Measurement struct {
 	System  string             `json:"system"`
 	Round   int                `json:"round"` // from 1
 	Viewers int                `json:"viewers"`
-	Seconds float64            `json:"seconds"` // measured
-	Bytes   int64              `json:"bytes"`   // of RFB that viewers got and checked meanwhile
+	Clients int                `json:"clients,omitempty"` // connections of HTTP at once
+	Seconds float64            `json:"seconds"`           // measured
+	Bytes   int64              `json:"bytes"`             // of RFB that viewers got and checked meanwhile, or of HTTP that clients got
 	Updates int64              `json:"updates"`
-	Inputs  int64              `json:"inputs"`  // that VNC servers got and checked, from the start
-	CPU     map[string]float64 `json:"cpu_s"`   // of the system under test, by program
-	Load    float64            `json:"load_s"`  // CPU of the load generator
-	Others  float64            `json:"other_s"` // CPU of everything else on the machine
+	Inputs  int64              `json:"inputs"`            // that VNC servers got and checked, from the start
+	Answers int64              `json:"answers,omitempty"` // that clients of HTTP got
+	CPU     map[string]float64 `json:"cpu_s"`             // of the system under test, by program
+	Load    float64            `json:"load_s"`            // CPU of the load generator
+	Others  float64            `json:"other_s"`           // CPU of everything else on the machine
 	Values  map[string]float64 `json:"values"`
 	Samples []Sample           `json:"samples,omitempty"` // hold only
 	Error   string             `json:"error,omitempty"`   // nothing else counts then
@@ -41,16 +43,23 @@ type stage struct {
 	result  *Measurement
 }
 
-// measure runs one system at one work. An error is that of the measurement,
-// which is over, or of ctx.
-func (r *run) measure(ctx context.Context, w work, sys system, round int) (result Measurement, err error) {
-	result = Measurement{Work: w.name, System: sys.name, Round: round, Viewers: r.viewersOf(w), Values: map[string]float64{}, CPU: map[string]float64{}}
+// place makes the folder and the empty result of one measurement.
+func (r *run) place(w work, sys system, round int) (*site, Measurement, error) {
+	result := Measurement{Work: w.name, System: sys.name, Round: round, Values: map[string]float64{}, CPU: map[string]float64{}}
 	dir := filepath.Join(r.folder, fmt.Sprintf("%s-%d-%s", w.name, round, strings.ReplaceAll(sys.name, "+", "-")))
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	return &site{dir: dir, program: r.options.Program, certificate: r.certificate}, result, os.Mkdir(dir, 0o700)
+}
+
+// measureRelay runs one system at one work. An error is that of the measurement,
+// which is over, or of ctx.
+func measureRelay(ctx context.Context, r *run, w work, sys system, round int) (result Measurement, err error) {
+	place, result, err := r.place(w, sys, round)
+	if err != nil {
 		return result, err
 	}
-	st := &stage{run: r, work: w, system: sys, result: &result,
-		site: &site{dir: dir, program: r.options.Program, certificate: r.certificate, viewers: result.Viewers}}
+	result.Viewers = r.viewersOf(w)
+	place.viewers = result.Viewers
+	st := &stage{run: r, work: w, system: sys, result: &result, site: place}
 	defer st.close()
 	if err := st.open(ctx); err != nil {
 		return result, err
@@ -212,15 +221,15 @@ func (s *stage) record(c fleetCounts) {
 		v[keyThrough] = float64(c.Bytes) / 1e9 / r.Seconds
 		v[keyUpdates] = float64(c.Updates) / r.Seconds
 	}
-	s.recordDelays(c.Delays)
+	r.recordDelays(c.Delays)
 }
 
-func (s *stage) recordDelays(d *delays) {
+func (m *Measurement) recordDelays(d *delays) {
 	if d.TotalCount() == 0 {
 		return
 	}
-	s.result.Delays = d
-	v := s.result.Values
+	m.Delays = d
+	v := m.Values
 	v[keyP50] = float64(d.ValueAtQuantile(50)) / 1e3
 	v[keyP99] = float64(d.ValueAtQuantile(99)) / 1e3
 	v[keyMax] = float64(d.Max()) / 1e3
@@ -234,21 +243,22 @@ func (m *Measurement) totalCPU() (seconds float64) {
 }
 
 // settle waits until the system is at rest after its start: what it does and
-// allocates then is not the viewers'.
-func (s *stage) settle(ctx context.Context) error {
+// allocates then is not the viewers'. At least it waits for a second, or enough
+// if that is less.
+func (s *site) settle(ctx context.Context, enough time.Duration) error {
 	const least, look, limit = time.Second, 250 * time.Millisecond, 20 * time.Second
 	const rest = look / 20 // of CPU
 	var last time.Duration
 	for began := time.Now(); time.Since(began) < limit; {
-		system, _, err := s.cpu()
+		each, err := used(s.processes)
 		if err != nil {
 			return err
 		}
 		var used time.Duration
-		for _, u := range system {
+		for _, u := range each {
 			used += u
 		}
-		if used-last <= rest && time.Since(began) >= min(least, s.options.Duration) {
+		if used-last <= rest && time.Since(began) >= min(least, enough) {
 			return nil
 		}
 		last = used
@@ -261,7 +271,7 @@ func (s *stage) settle(ctx context.Context) error {
 
 // idle measures what a viewer's stream takes in memory while nothing moves.
 func (s *stage) idle(ctx context.Context) error {
-	if err := s.settle(ctx); err != nil {
+	if err := s.site.settle(ctx, s.options.Duration); err != nil {
 		return err
 	}
 	before, err := memory(s.site.leaders())
@@ -290,7 +300,7 @@ func (s *stage) idle(ctx context.Context) error {
 }
 
 func (s *stage) storm(ctx context.Context) error {
-	if err := s.settle(ctx); err != nil {
+	if err := s.site.settle(ctx, s.options.Duration); err != nil {
 		return err
 	}
 	clock, err := s.startClock()
@@ -309,55 +319,10 @@ func (s *stage) storm(ctx context.Context) error {
 	if cpu := s.result.totalCPU(); cpu > 0 {
 		s.result.Values[keyPerCPU] = n / cpu
 	}
-	s.recordDelays(a.Viewers.Delays)
+	s.result.recordDelays(a.Viewers.Delays)
 	return nil
-}
-
-// clock measures CPU between its start and its stop. Viewers are told to mark
-// before the one and to count before the other, so that on a machine that is so
-// busy that looking takes long, both windows are still as long and the same.
-type clock struct {
-	stage        *stage
-	began        time.Time
-	system, load map[int]time.Duration
-	machine      time.Duration
 }
 
 func (s *stage) startClock() (*clock, error) {
-	c := &clock{stage: s, began: time.Now(), machine: machineBusy()}
-	var err error
-	c.system, c.load, err = s.cpu()
-	return c, err
-}
-
-func (s *stage) cpu() (system, load map[int]time.Duration, err error) {
-	generator := []int{s.viewers.process.pid(), s.servers.process.pid()}
-	used, err := cpuTime(append(s.site.leaders(), generator...))
-	if err != nil {
-		return nil, nil, err
-	}
-	load = map[int]time.Duration{}
-	for _, pid := range generator {
-		load[pid] = used[pid]
-		delete(used, pid)
-	}
-	return used, load, nil
-}
-
-func (c *clock) stop() error {
-	r := c.stage.result
-	r.Seconds = time.Since(c.began).Seconds()
-	machine := (machineBusy() - c.machine).Seconds()
-	system, load, err := c.stage.cpu()
-	if err != nil {
-		return err
-	}
-	for _, p := range c.stage.site.processes {
-		r.CPU[p.name] += (system[p.pid()] - c.system[p.pid()]).Seconds()
-	}
-	for pid, used := range load {
-		r.Load += (used - c.load[pid]).Seconds()
-	}
-	r.Others = max(0, machine-r.Load-r.totalCPU())
-	return nil
+	return startClock(s.result, s.site.processes, s.viewers.process, s.servers.process)
 }

@@ -10,8 +10,14 @@ import (
 	"time"
 )
 
-//go:embed page.html
-var pageText string
+var (
+	//go:embed page.html
+	pageText string
+	//go:embed how_relay.html
+	howRelay string
+	//go:embed how_http.html
+	howHTTP string
+)
 
 // pageWork is what the page tells of one work.
 type pageWork struct {
@@ -39,11 +45,14 @@ func (r *Report) html() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err = page.New("how").Parse(r.how); err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	err = page.Execute(&b, map[string]any{
-		"Report": r, "Works": r.pageWorks(), "Goals": template.HTML(goalBars(r.Verdicts)), "Verdicts": r.pageVerdicts(),
+		"Report": r, "Name": r.name, "Title": r.title, "Works": r.pageWorks(), "Goals": template.HTML(goalBars(r.Verdicts)), "Verdicts": r.pageVerdicts(),
 		"Began": r.Began.Format("2006-01-02 15:04 MST"), "Took": (time.Duration(r.Took) * time.Second).String(),
-		"Peers": r.peers(), "Missing": strings.Join(r.Missing, " "), "Noise": r.noise(), "Rounds": rounds(r.Rounds), "Otherwise": r.otherwise(),
+		"Peers": r.peers(), "Missing": strings.Join(r.Missing, " "), "Noise": r.noise(), "Rounds": rounds(r.Rounds), "Otherwise": r.otherwise(), "Held": r.held(),
 	})
 	return b.Bytes(), err
 }
@@ -69,6 +78,14 @@ func (r *Report) noise() string {
 	return fmt.Sprintf("%.0f %% (%.0f to %.0f %%)", s.Median, s.Min, s.Max)
 }
 
+// held tells how those goals are judged that compare ours with itself.
+func (r *Report) held() string {
+	if !slices.ContainsFunc(r.goals, func(g goal) bool { return g.base != "" }) {
+		return ""
+	}
+	return " What is held is compared with what it was before, and judged by the highest."
+}
+
 type pageVerdict struct{ Goal, Ours, Peer, Ratio, Limit, Word, Class string }
 
 func (r *Report) pageVerdicts() (list []pageVerdict) {
@@ -80,7 +97,7 @@ func (r *Report) pageVerdicts() (list []pageVerdict) {
 }
 
 func (r *Report) pageWorks() (list []pageWork) {
-	for _, w := range works() {
+	for _, w := range r.works {
 		names := r.systemsOf(w.name)
 		if len(names) == 0 {
 			continue

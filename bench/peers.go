@@ -12,11 +12,15 @@ import (
 // The configs of the peers: what a careful operator writes, with a worker for
 // each of two cores and no access log.
 
-func haproxyConfig(listen string, backends []string, pem string) string {
-	bind := listen
-	if pem != "" {
-		bind += " ssl crt " + pem + " alpn http/1.1 curves X25519"
+// haproxyBind is a door; without a certificate it is plain.
+func haproxyBind(listen, pem string) string {
+	if pem == "" {
+		return listen
 	}
+	return listen + " ssl crt " + pem + " alpn http/1.1 curves X25519"
+}
+
+func haproxyConfig(listen string, backends []string, pem string) string {
 	var servers strings.Builder
 	for i, b := range backends {
 		fmt.Fprintf(&servers, "  server desktop-%d %s\n", i, b)
@@ -33,7 +37,7 @@ defaults
   timeout server 1h
   timeout tunnel 1h
 frontend viewers
-  bind ` + bind + `
+  bind ` + haproxyBind(listen, pem) + `
   default_backend desktops
 backend desktops
   balance roundrobin
@@ -41,13 +45,32 @@ backend desktops
 }
 
 func nginxConfig(dir, listen string, backends []string, cert, key string) string {
-	var b strings.Builder
+	return nginxHead(dir, 2) + `  upstream desktops { server ` + strings.Join(backends, "; server ") + `; }
+  server {
+` + nginxListen(listen, cert, key) + `    location / {
+      proxy_pass http://desktops;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection upgrade;
+      proxy_set_header Host $http_host;
+      proxy_buffering off;
+      proxy_read_timeout 1h;
+      proxy_send_timeout 1h;
+    }
+  }
+}
+`
+}
+
+// nginxHead is what every config begins with, into the block of http.
+func nginxHead(dir string, workers int) string {
+	own := ""
 	if os.Getuid() == 0 {
 		if me, err := user.Current(); err == nil {
-			fmt.Fprintf(&b, "user %s;\n", me.Username) // its own user may not enter the folder
+			own = "user " + me.Username + ";\n" // its default user may not enter the folder
 		}
 	}
-	fmt.Fprintf(&b, `worker_processes 2;
+	return fmt.Sprintf(`%[2]sworker_processes %[3]d;
 worker_rlimit_nofile 20000;
 daemon off;
 pid %[1]s/nginx.pid;
@@ -60,34 +83,21 @@ http {
   fastcgi_temp_path %[1]s/nginx-fastcgi;
   uwsgi_temp_path %[1]s/nginx-uwsgi;
   scgi_temp_path %[1]s/nginx-scgi;
-  upstream desktops { server %[2]s; }
-  server {
-`, dir, strings.Join(backends, "; server "))
-	if cert != "" {
-		fmt.Fprintf(&b, `    listen %s ssl backlog=4096;
+`, dir, own, workers)
+}
+
+// nginxListen is a server's door; without a certificate it is plain.
+func nginxListen(listen, cert, key string) string {
+	if cert == "" {
+		return "    listen " + listen + " backlog=4096;\n"
+	}
+	return fmt.Sprintf(`    listen %s ssl backlog=4096;
     ssl_certificate %s;
     ssl_certificate_key %s;
     ssl_protocols TLSv1.3;
     ssl_ecdh_curve X25519;
     ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
 `, listen, cert, key)
-	} else {
-		fmt.Fprintf(&b, "    listen %s backlog=4096;\n", listen)
-	}
-	b.WriteString(`    location / {
-      proxy_pass http://desktops;
-      proxy_http_version 1.1;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection upgrade;
-      proxy_set_header Host $http_host;
-      proxy_buffering off;
-      proxy_read_timeout 1h;
-      proxy_send_timeout 1h;
-    }
-  }
-}
-`)
-	return b.String()
 }
 
 func startHAProxy(ctx context.Context, s *site, secure bool, backends []string) error {
@@ -103,12 +113,17 @@ func startHAProxy(ctx context.Context, s *site, secure bool, backends []string) 
 	if err != nil {
 		return err
 	}
+	s.door = door{Address: address, TLS: secure}
+	return runHAProxy(ctx, s, config)
+}
+
+// runHAProxy waits until the door is open.
+func runHAProxy(ctx context.Context, s *site, config string) error {
 	p, err := s.run("haproxy", findProgram("haproxy"), "-db", "-f", config)
 	if err != nil {
 		return err
 	}
-	s.door = door{Address: address, TLS: secure}
-	return listening(ctx, p, address)
+	return listening(ctx, p, s.door.Address)
 }
 
 func startNginx(ctx context.Context, s *site, secure bool, backends []string) error {
@@ -124,12 +139,21 @@ func startNginx(ctx context.Context, s *site, secure bool, backends []string) er
 	if err != nil {
 		return err
 	}
-	p, err := s.run("nginx", findProgram("nginx"), "-c", config, "-e", "stderr", "-p", s.dir)
+	s.door = door{Address: address, TLS: secure}
+	return runNginx(ctx, s, config)
+}
+
+// runNginx waits until the door is open.
+func runNginx(ctx context.Context, s *site, config string) error {
+	p, err := s.run("nginx", nginxCommand(s.dir, config)...)
 	if err != nil {
 		return err
 	}
-	s.door = door{Address: address, TLS: secure}
-	return listening(ctx, p, address)
+	return listening(ctx, p, s.door.Address)
+}
+
+func nginxCommand(dir, config string) []string {
+	return []string{findProgram("nginx"), "-c", config, "-e", "stderr", "-p", dir}
 }
 
 // websockifyViewers is how many viewers one websockify serves with room to

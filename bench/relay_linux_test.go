@@ -24,11 +24,11 @@ func TestBenchRelayMeasuresWhatIsInstalled(t *testing.T) {
 		{[]string{workEcho}, systemNames(here)},
 		{all, []string{edge}},
 	} {
-		relay(t, c.works, c.systems)
+		runRelay(t, c.works, c.systems)
 	}
 }
 
-func relay(t *testing.T, chosen, systems []string) {
+func runRelay(t *testing.T, chosen, systems []string) {
 	t.Helper()
 	out := t.TempDir()
 	cmd := exec.Command(program, "bench", "relay", "--work", strings.Join(chosen, ","), "--systems", strings.Join(systems, ","),
@@ -50,7 +50,7 @@ func relay(t *testing.T, chosen, systems []string) {
 		t.Errorf("%d measurements, wanted %d", len(r.Measurements), want)
 	}
 	for _, m := range r.Measurements {
-		w, err := chooseWorks([]string{m.Work})
+		w, err := relayComparison().chooseWorks([]string{m.Work})
 		if err != nil || m.Error != "" {
 			t.Errorf("%s on %s: %s, %v", m.Work, m.System, m.Error, err)
 			continue
@@ -72,7 +72,7 @@ func TestOneWrongByteFailsTheRun(t *testing.T) {
 	for _, system := range []string{edge, edgePlain, edgeAgent} {
 		t.Run(system, func(t *testing.T) {
 			var table bytes.Buffer
-			err := Run(t.Context(), Options{Program: program, Works: []string{workDesktop}, Systems: []string{system}, Rounds: 1, Viewers: 2,
+			err := Relay(t.Context(), Options{Program: program, Works: []string{workDesktop}, Systems: []string{system}, Rounds: 1, Viewers: 2,
 				Duration: 30 * time.Second, Out: t.TempDir(), Progress: t.Output(), Table: &table, corrupt: 5})
 			if err == nil || !strings.Contains(err.Error(), "WRONG BYTES") || !strings.Contains(err.Error(), "in update 5") {
 				t.Error(err)
@@ -95,7 +95,7 @@ func TestARunThatIsStoppedLeavesNothing(t *testing.T) {
 	})
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	err := Run(ctx, Options{Program: program, Works: []string{workHold}, Systems: []string{edgeAgent}, Rounds: 1, Viewers: 5,
+	err := Relay(ctx, Options{Program: program, Works: []string{workHold}, Systems: []string{edgeAgent}, Rounds: 1, Viewers: 5,
 		Duration: time.Hour, Out: t.TempDir(), Progress: progress, Table: t.Output()})
 	if !errors.Is(err, stopped) {
 		t.Error(err)

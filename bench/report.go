@@ -9,8 +9,10 @@ import (
 	"time"
 )
 
-// Report is all of a run; it is also relay.json.
+// Report is all of a run; it is also relay.json or http.json.
 type Report struct {
+	comparison
+
 	Began        time.Time         `json:"began"`
 	Took         float64           `json:"took_s"`
 	Version      string            `json:"version"`
@@ -20,9 +22,11 @@ type Report struct {
 	Rounds       int               `json:"rounds"`
 	Duration     float64           `json:"duration_s"`
 	Seed         uint64            `json:"seed"`
-	Viewers      int               `json:"viewers"` // that were asked for; 0: as many as each work has by itself
-	Peers        map[string]string `json:"peers"`   // program: version
-	Missing      []string          `json:"missing"` // packages
+	Viewers      int               `json:"viewers"`           // that were asked for; 0: as many as each work has by itself
+	Clients      int               `json:"clients,omitempty"` // of HTTP
+	Rate         int               `json:"rate,omitempty"`    // of HTTP
+	Peers        map[string]string `json:"peers"`             // program: version
+	Missing      []string          `json:"missing"`           // packages
 	Verdicts     []Verdict         `json:"verdicts"`
 	Measurements []Measurement     `json:"measurements"`
 }
@@ -34,7 +38,7 @@ func (r *Report) json() ([]byte, error) {
 
 // systemsOf are those that were measured at a work, in order.
 func (r *Report) systemsOf(work string) (names []string) {
-	for _, s := range systems() {
+	for _, s := range r.systems {
 		if slices.ContainsFunc(r.Measurements, func(m Measurement) bool { return m.Work == work && m.System == s.name }) {
 			names = append(names, s.name)
 		}
@@ -42,7 +46,7 @@ func (r *Report) systemsOf(work string) (names []string) {
 	return names
 }
 
-// save writes relay.html and relay.json into dir, and returns the page's path.
+// save writes the page and the raw values into dir, and returns the page's path.
 func (r *Report) save(dir string) (page string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("the report's folder: %w", err)
@@ -51,13 +55,13 @@ func (r *Report) save(dir string) (page string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "relay.json"), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, r.name+".json"), text, 0o644); err != nil {
 		return "", fmt.Errorf("the report: %w", err)
 	}
 	if text, err = r.html(); err != nil {
 		return "", err
 	}
-	page = filepath.Join(dir, "relay.html")
+	page = filepath.Join(dir, r.name+".html")
 	if err := os.WriteFile(page, text, 0o644); err != nil {
 		return "", fmt.Errorf("the report: %w", err)
 	}

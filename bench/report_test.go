@@ -16,7 +16,7 @@ import (
 
 // example is a report with every kind of thing in it.
 func example() *Report {
-	r := &Report{Began: time.Now(), Took: 60, Version: "1.2.3", Machine: "a <fast> one", Cores: 2, Rounds: 2, Duration: 1,
+	r := &Report{comparison: relayComparison(), Began: time.Now(), Took: 60, Version: "1.2.3", Machine: "a <fast> one", Cores: 2, Rounds: 2, Duration: 1,
 		Peers: map[string]string{"haproxy": "HAProxy version 9"}, Missing: []string{"nginx-light"}}
 	for _, w := range works() {
 		for _, system := range w.systems {
@@ -36,7 +36,7 @@ func example() *Report {
 		}
 	}
 	r.Measurements = append(r.Measurements, Measurement{Work: workBulk, System: nginx, Round: 3, Error: "it <b>broke</b>"})
-	r.Verdicts = verdicts(r.Measurements)
+	r.Verdicts = relayComparison().verdicts(r.Measurements)
 	return r
 }
 

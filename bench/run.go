@@ -17,12 +17,14 @@ import (
 type Options struct {
 	Program  string        // the streamspace binary, also of the load generator
 	Version  string        // of it, for the report
-	Works    []string      // empty: all but hold
+	Works    []string      // empty: those of the comparison that take no special wish
 	Systems  []string      // empty: those that make sense for the work
 	Rounds   int           // at least 1
 	Duration time.Duration // of each measurement, without its warm-up; at least 100ms
-	Viewers  int           // 0: as many as the work has by itself
-	Seed     uint64        // of bytes and rhythms
+	Viewers  int           // of a relay; 0: as many as the work has by itself
+	Seed     uint64        // of a relay's bytes and rhythms
+	Clients  int           // of HTTP: connections at once
+	Rate     int           // of HTTP: requests a second where all systems get the same
 	Out      string        // folder of the report
 	Keep     bool          // the folder with configs
 	Progress io.Writer     // a line for each measurement
@@ -31,34 +33,53 @@ type Options struct {
 	corrupt int64 // tests only: serverPlan.Corrupt
 }
 
+// comparison is what is measured on which systems, and what for.
+type comparison struct {
+	name     string // of the verb and of the report's files
+	title    string
+	systems  []system
+	works    []work
+	defaults []string // works that are measured unless somebody chooses
+	goals    []goal
+	how      string // it is measured: HTML
+	check    func(*Options) error
+	measure  func(context.Context, *run, work, system, int) (Measurement, error)
+}
+
 type run struct {
+	comparison
 	options     Options
 	folder      string
 	certificate certificate
 	began       time.Time
 }
 
-// Run measures every work on every system, in turn, and writes the report.
-// What a *UsageError says is for the command line's user to mend. Wrong bytes
-// end the run at once; a measurement of ours that fails makes the run fail at
-// its end, one of a peer's is reported.
-func Run(ctx context.Context, o Options) error {
+// Relay measures every work of viewers on every system, in turn, and writes the
+// report. What a *UsageError says is for the command line's user to mend. Wrong
+// bytes end the run at once; a measurement of ours that fails makes the run fail
+// at its end, one of a peer's is reported.
+func Relay(ctx context.Context, o Options) error { return relayComparison().run(ctx, o) }
+
+// HTTP is Relay for requests that a pool's upstreams answer.
+func HTTP(ctx context.Context, o Options) error { return httpComparison().run(ctx, o) }
+
+func (c comparison) run(ctx context.Context, o Options) error {
 	if err := supported(); err != nil {
 		return err
 	}
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.check(), c.check(&o)); err != nil {
 		return err
 	}
-	chosen, err := chooseWorks(o.Works)
+	chosen, err := c.chooseWorks(o.Works)
 	if err != nil {
 		return err
 	}
-	named, err := choose(systems(), o.Systems)
+	named, err := choose(c.systems, o.Systems)
 	if err != nil {
 		return err
 	}
 	here, missing := installed(named)
-	r := &run{options: o, began: time.Now()}
+	r := &run{comparison: c, options: o, began: time.Now()}
 	if len(missing) > 0 {
 		r.say("left out, because they are not installed: %s; to get them: apt-get install -y --no-install-recommends %s", missingSystems(named, here), strings.Join(missing, " "))
 	}
@@ -80,14 +101,14 @@ func Run(ctx context.Context, o Options) error {
 	if r.certificate, err = makeCertificate(r.folder); err != nil {
 		return err
 	}
-	report := &Report{Began: r.began, Version: o.Version, Machine: machine(), Cores: runtime.NumCPU(), OpenFiles: files,
-		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Viewers: o.Viewers, Peers: peerVersions(here), Missing: missing}
+	report := &Report{comparison: c, Began: r.began, Version: o.Version, Machine: machine(), Cores: runtime.NumCPU(), OpenFiles: files,
+		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Viewers: o.Viewers, Clients: o.Clients, Rate: o.Rate, Peers: peerVersions(here), Missing: missing}
 	err = r.all(ctx, chosen, here, report)
 	if len(report.Measurements) == 0 {
 		return err
 	}
 	report.Took = time.Since(r.began).Seconds()
-	report.Verdicts = verdicts(report.Measurements)
+	report.Verdicts = c.verdicts(report.Measurements)
 	writeTable(o.Table, report)
 	saved, saveErr := report.save(o.Out)
 	if saveErr == nil {
@@ -102,7 +123,12 @@ func (o *Options) check() error {
 		return &UsageError{fmt.Sprintf("--rounds: %d is too few; at least 1, and 3 for a median that means something", o.Rounds)}
 	case o.Duration < 100*time.Millisecond:
 		return &UsageError{fmt.Sprintf("--duration: %s is too short; at least 100ms", o.Duration)}
-	case o.Viewers < 0 || o.Viewers > 100_000:
+	}
+	return nil
+}
+
+func checkViewers(o *Options) error {
+	if o.Viewers < 0 || o.Viewers > 100_000 {
 		return &UsageError{fmt.Sprintf("--viewers: %d is out of range; 1 to 100000", o.Viewers)}
 	}
 	return nil
@@ -138,7 +164,7 @@ func (r *run) all(ctx context.Context, chosen []work, here []system, report *Rep
 	}
 	for i, t := range turns {
 		r.say("[%d/%d] %s, round %d of %d: %s%s", i+1, len(turns), t.work.name, t.round, r.options.Rounds, t.sys.name, r.remaining(i, len(turns)))
-		m, err := r.measure(ctx, t.work, t.sys, t.round)
+		m, err := r.measure(ctx, r, t.work, t.sys, t.round)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

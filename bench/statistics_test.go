@@ -44,7 +44,7 @@ func TestVerdictsFollowTheMedian(t *testing.T) {
 	find := func(all []Measurement, work, key string) Verdict {
 		for i, g := range goals() {
 			if g.work == work && g.key == key {
-				return verdicts(all)[i]
+				return relayComparison().verdicts(all)[i]
 			}
 		}
 		t.Fatalf("no goal for %s of %s", key, work)
@@ -73,7 +73,7 @@ func TestVerdictsFollowTheMedian(t *testing.T) {
 func TestValuesThatCanNotBeAreNoneOfAVerdict(t *testing.T) {
 	for _, c := range []struct{ ours, theirs float64 }{{0, 1}, {-3, 19}, {1, 0}, {1, -1}, {-1, -1}} {
 		all := []Measurement{measured(workIdle, edge, 1, keyMemory, c.ours), measured(workIdle, haproxy, 1, keyMemory, c.theirs)}
-		for _, v := range verdicts(all) {
+		for _, v := range relayComparison().verdicts(all) {
 			if v.Reached || v.Ratio.Rounds != 0 {
 				t.Errorf("%g/%g: %+v", c.ours, c.theirs, v)
 			}
@@ -88,7 +88,7 @@ func TestAVerdictOfFewRoundsSaysSo(t *testing.T) {
 			all = append(all, measured(workIdle, edge, round, keyMemory, 1), measured(workIdle, haproxy, round, keyMemory, 2))
 		}
 		all = append(all, measured(workIdle, edge, 9, keyMemory, -1), measured(workIdle, haproxy, 9, keyMemory, 2))
-		for _, v := range verdicts(all) {
+		for _, v := range relayComparison().verdicts(all) {
 			if v.Ratio.Rounds > 0 && v.word() != want {
 				t.Errorf("of %d rounds: %q", rounds, v.word())
 			}
@@ -128,7 +128,7 @@ func TestWhatGrowsWhileItIsHeldIsNoSuccess(t *testing.T) {
 		var got []string
 		for i, g := range goals() {
 			if g.work == workHold {
-				got = append(got, verdicts(all)[i].word())
+				got = append(got, relayComparison().verdicts(all)[i].word())
 			}
 		}
 		if !slices.Equal(got, c.want[:]) {
@@ -139,7 +139,7 @@ func TestWhatGrowsWhileItIsHeldIsNoSuccess(t *testing.T) {
 
 func TestEveryGoalIsMeasuredByDefault(t *testing.T) {
 	for _, g := range goals() {
-		chosen, err := chooseWorks([]string{g.work})
+		chosen, err := relayComparison().chooseWorks([]string{g.work})
 		if err != nil {
 			t.Fatal(err)
 		}

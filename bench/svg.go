@@ -52,10 +52,8 @@ func bars(all []Measurement, work string, m metric, names []string) string {
 }
 
 func side(name string) string {
-	for _, s := range systems() {
-		if s.name == name && s.ours {
-			return "ours"
-		}
+	if slices.Contains([]string{edge, edgePlain, edgeAgent}, name) {
+		return "ours"
 	}
 	return "peer"
 }

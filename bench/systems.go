@@ -13,6 +13,7 @@ type system struct {
 	secure    bool     // viewers come over TLS
 	programs  []string // that must be installed
 	webSocket bool     // it passes WebSocket on, so its VNC servers must speak it
+	cookie    bool     // of HTTP: it keeps clients on their upstream by a cookie
 	ours      bool
 	start     func(ctx context.Context, s *site) error
 }

@@ -38,7 +38,7 @@ func (s Summary) String() string {
 // writeTable writes the results for a terminal. A failure to write shows
 // nowhere else, so it is left alone.
 func writeTable(out io.Writer, r *Report) {
-	for _, w := range works() {
+	for _, w := range r.works {
 		names := r.systemsOf(w.name)
 		if len(names) == 0 {
 			continue

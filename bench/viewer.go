@@ -71,13 +71,9 @@ func connect(ctx context.Context, d door, offer *tls.Config, index int, pixels b
 func (v *viewer) enter(ctx context.Context, d door, offer *tls.Config, index int, pixels block) error {
 	conn := v.plain
 	if d.TLS {
-		secure := tls.Client(v.plain, offer)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return fmt.Errorf("TLS: %w", err)
-		}
-		if s := secure.ConnectionState(); s.Version != tls.VersionTLS13 || s.CipherSuite != theCipher || s.CurveID != tls.X25519 {
-			return fmt.Errorf("TLS: agreed on %s with %s and %s; all systems must use TLS 1.3 with %s and X25519, or their costs don't compare",
-				tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), s.CurveID, tls.CipherSuiteName(theCipher))
+		secure, err := handshake(ctx, v.plain, offer)
+		if err != nil {
+			return err
 		}
 		conn = secure
 	}
@@ -91,6 +87,19 @@ func (v *viewer) enter(ctx context.Context, d door, offer *tls.Config, index int
 	}
 	v.check = checker{block: pixels, at: start(number)}
 	return nil
+}
+
+// handshake agrees on TLS, on what all systems must agree on or on nothing.
+func handshake(ctx context.Context, plain net.Conn, offer *tls.Config) (*tls.Conn, error) {
+	secure := tls.Client(plain, offer)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	if s := secure.ConnectionState(); s.Version != tls.VersionTLS13 || s.CipherSuite != theCipher || s.CurveID != tls.X25519 {
+		return nil, fmt.Errorf("TLS: agreed on %s with %s and %s; all systems must use TLS 1.3 with %s and X25519, or their costs don't compare",
+			tls.VersionName(s.Version), tls.CipherSuiteName(s.CipherSuite), s.CurveID, tls.CipherSuiteName(theCipher))
+	}
+	return secure, nil
 }
 
 func (v *viewer) upgrade(d door, index int) error {

@@ -13,10 +13,11 @@ import (
 // A worker is told on its standard input what to do, and answers each order on
 // its standard output: a JSON value each. The end of the input ends it.
 
-// The two kinds of worker.
+// The kinds of worker.
 const (
 	RoleServers = "servers"
 	RoleViewers = "viewers"
+	RoleClients = "clients" // of HTTP
 )
 
 // order is what a worker is to do.
@@ -24,10 +25,11 @@ type order struct {
 	Do      string
 	Servers *serverPlan `json:",omitempty"` // with doBegin
 	Viewers *fleetPlan  `json:",omitempty"` // with doBegin
+	Clients *pacePlan   `json:",omitempty"` // with doBegin
 }
 
 const (
-	doBegin = "begin" // servers listen, viewers connect
+	doBegin = "begin" // servers listen, viewers and clients connect
 	doStart = "start" // the traffic
 	doMark  = "mark"  // count from here
 	doCount = "count"
@@ -42,10 +44,11 @@ type answer struct {
 	Addresses []string      `json:",omitempty"` // servers' begin
 	Servers   *serverCounts `json:",omitempty"`
 	Viewers   *fleetCounts  `json:",omitempty"`
+	Clients   *paceCounts   `json:",omitempty"`
 	Took      time.Duration `json:",omitempty"` // storm
 }
 
-// Work is the process of a load generator: role is RoleServers or RoleViewers.
+// Work is the process of a load generator: role is one of the above.
 // It returns when orders end or ctx does; orders must then be closed by the
 // caller's end of the process.
 func Work(ctx context.Context, role string, orders io.Reader, answers io.Writer) error {
@@ -76,6 +79,7 @@ func Work(ctx context.Context, role string, orders io.Reader, answers io.Writer)
 type worker struct {
 	servers *vncServer
 	viewers *fleet
+	clients *pacer
 
 	mu    sync.Mutex
 	first error // that broke a connection
@@ -99,14 +103,20 @@ func (w *worker) close() {
 	if w.viewers != nil {
 		w.viewers.close()
 	}
+	if w.clients != nil {
+		w.clients.close()
+	}
 	if w.servers != nil {
 		w.servers.close()
 	}
 }
 
 func (w *worker) obey(ctx context.Context, role string, o order) (a answer, err error) {
-	if role == RoleServers {
+	switch role {
+	case RoleServers:
 		return w.serve(o)
+	case RoleClients:
+		return w.pace(ctx, o)
 	}
 	if o.Viewers != nil {
 		w.viewers = newFleet(*o.Viewers, w.fail)
@@ -146,5 +156,30 @@ func (w *worker) serve(o order) (a answer, err error) {
 	default:
 		err = fmt.Errorf("servers know no order %q now", o.Do)
 	}
+	return a, err
+}
+
+func (w *worker) pace(ctx context.Context, o order) (a answer, err error) {
+	if o.Clients != nil {
+		w.clients = newPacer(*o.Clients, w.fail)
+	}
+	if w.clients == nil {
+		return a, fmt.Errorf("the first order must tell the clients' plan, not %q", o.Do)
+	}
+	switch o.Do {
+	case doBegin:
+		err = w.clients.connect(ctx)
+	case doStart:
+		w.clients.start()
+	case doMark:
+		w.clients.mark()
+	case doCount:
+	case doStop:
+		w.clients.stop()
+	default:
+		err = fmt.Errorf("clients know no order %q", o.Do)
+	}
+	counts := w.clients.counts()
+	a.Clients = &counts
 	return a, err
 }

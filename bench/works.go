@@ -16,6 +16,7 @@ type work struct {
 	warmUp  time.Duration
 	systems []string
 	rates   rates
+	visit   visit // of HTTP
 	metrics []metric
 }
 
@@ -53,6 +54,15 @@ const (
 	stormPerSec  = 1600 // viewers of a storm for each second of duration: about what HAProxy takes on two cores
 	defaultStorm = 32   // viewers of a storm that come at once
 )
+
+// relayComparison is that of what carries viewers' streams.
+func relayComparison() comparison {
+	return comparison{
+		name: "relay", title: "The relay beside its peers", how: howRelay,
+		systems: systems(), works: works(), defaults: []string{workBulk, workEcho, workDesktop, workIdle, workStorm}, goals: goals(),
+		check: checkViewers, measure: measureRelay,
+	}
+}
 
 func works() []work {
 	perGB := metric{key: keyPerGB, label: "CPU", unit: "s/GB"}
@@ -105,14 +115,11 @@ func works() []work {
 	}
 }
 
-// defaultWorks are measured unless somebody chooses.
-func defaultWorks() []string { return []string{workBulk, workEcho, workDesktop, workIdle, workStorm} }
-
-func chooseWorks(names []string) ([]work, error) {
+func (c comparison) chooseWorks(names []string) ([]work, error) {
 	if len(names) == 0 {
-		names = defaultWorks()
+		names = c.defaults
 	}
-	all := works()
+	all := c.works
 	var chosen []work
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(w work) bool { return w.name == name })

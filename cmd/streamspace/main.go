@@ -13,11 +13,14 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/streamspace-dev/streamspace-edge/bench"
 )
 
 const version = "0.1.0-dev"
@@ -54,7 +57,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	parser, err := kong.New(&line,
 		kong.Name("streamspace"),
 		kong.Description("Remote desktops in the browser, without a cloud: TLS, load balancing and VNC relay in one binary."),
-		kong.Vars{"devData": defaultDevData(), "version": versionLine()},
+		kong.Vars{"devData": defaultDevData(), "version": versionLine(),
+			"benchClients": strconv.Itoa(bench.DefaultClients), "benchRate": strconv.Itoa(bench.DefaultRate)},
 		kong.Writers(stdout, stderr),
 		kong.UsageOnError(),
 		kong.Exit(func(status int) { panic(exitNow(status)) }),

@@ -1,8 +1,11 @@
-// Package bench measures the relay beside the programs that people use today
-// for the same work: HAProxy, nginx, websockify and chains of them.
+// Package bench measures the relay and the balancer beside the programs that
+// people use today for the same work: HAProxy, nginx, websockify and chains of
+// them.
 //
-// A run has one process that directs (Run), and for each measurement three
-// more kinds: the system under test, the viewers and the VNC servers, so that
-// what the load generator costs is never counted. The last two are this same
-// program under another verb (Work).
+// A run has one process that directs (Relay or HTTP), and for each measurement
+// more of them: the system under test, and those that load it, so that what they
+// cost is never counted. Beside a relay these are the viewers and the VNC
+// servers, beside a balancer wrk or our own clients, and nginx as the upstreams.
+// Viewers, VNC servers and clients are this same program under another verb
+// (Work).
 package bench

@@ -14,7 +14,7 @@ type goal struct {
 	base       string // key of ours
 }
 
-func goals() []goal {
+func relayGoals() []goal {
 	return []goal{
 		{"bulk, TLS viewer, direct: CPU s/GB", workBulk, keyPerGB, edge, haproxy, 0.70, false, ""},
 		{"bulk, plain viewer, direct: CPU s/GB", workBulk, keyPerGB, edgePlain, haproxyPlain, 0.50, false, ""},

@@ -8,11 +8,12 @@ import (
 
 // The kinds of work a balancer is measured at.
 const (
-	workSmall   = "small"   // short answers on connections that stay
-	workFirst   = "first"   // the same to clients without a cookie
-	workBody64K = "body64k" // answers of 64 KiB on connections that stay
-	workNew     = "new"     // a connection for each request
-	workSteady  = "steady"  // as many requests a second for every system
+	workSmall     = "small"     // short answers on connections that stay
+	workFirst     = "first"     // the same to clients without a cookie
+	workBody64K   = "body64k"   // answers of 64 KiB on connections that stay
+	workNew       = "new"       // a connection for each request, which resumes a session of TLS
+	workHandshake = "handshake" // a connection for each request, with a whole handshake of TLS
+	workSteady    = "steady"    // as many requests a second for every system
 )
 
 // The keys of its metrics, beside those of a relay.
@@ -24,8 +25,10 @@ const (
 // What Options are by themselves.
 const (
 	DefaultClients = 50
-	DefaultRate    = 5000 // requests a second, which HAProxy, nginx and the edge all carry with TLS on one core
+	DefaultRate    = 5000 // requests a second, which HAProxy, nginx and the edge each carry with TLS on half a core
 )
+
+const mostClients = 1000
 
 // visit is what the clients of a work ask for.
 type visit struct {
@@ -33,8 +36,17 @@ type visit struct {
 	body   string // of the answer
 	cookie bool   // clients send the cookie back that they got with an answer before
 	close  bool   // a connection for each request
-	paced  bool   // at the rate of the run, else as fast as answers come
+	load   load
 }
+
+// load is what sends the requests.
+type load int
+
+const (
+	byWrk    load = iota // as fast as answers come
+	byRate               // our clients, at the rate of the run
+	byArrive             // our clients as fast as answers come, each request with a connection and a whole handshake, which wrk can't
+)
 
 const (
 	appHost = "app.example.org" // that is routed to the upstreams
@@ -45,7 +57,7 @@ const (
 func httpComparison() comparison {
 	return comparison{
 		name: "http", title: "The balancer beside its peers", how: howHTTP,
-		systems: httpSystems(), works: httpWorks(), defaults: []string{workSmall, workFirst, workBody64K, workNew, workSteady}, goals: httpGoals(),
+		systems: httpSystems(), works: httpWorks(), defaults: []string{workSmall, workFirst, workBody64K, workNew, workHandshake, workSteady}, goals: httpGoals(),
 		check: checkHTTP, measure: measureHTTP,
 	}
 }
@@ -54,8 +66,8 @@ func checkHTTP(o *Options) error {
 	switch {
 	case o.Duration < time.Second || o.Duration%time.Second != 0:
 		return &UsageError{fmt.Sprintf("--duration: %s is not whole seconds, which is all that wrk knows; at least 1s", o.Duration)}
-	case o.Clients < 2 || o.Clients > 10_000:
-		return &UsageError{fmt.Sprintf("--clients: %d is out of range; 2 to 10000", o.Clients)}
+	case o.Clients < wrkThreads || o.Clients > mostClients:
+		return &UsageError{fmt.Sprintf("--clients: %d is out of range; %d to %d", o.Clients, wrkThreads, mostClients)}
 	case o.Rate < 1 || o.Rate > 1_000_000:
 		return &UsageError{fmt.Sprintf("--rate: %d is out of range; 1 to 1000000", o.Rate)}
 	}
@@ -87,6 +99,7 @@ func httpWorks() []work {
 		{key: keyAnswers, label: "answered", unit: "/s", more: true},
 		{key: keyCores, label: "CPU", unit: "cores"},
 	}
+	p50, p99, slowest := metric{key: keyP50, label: "p50", unit: "µs"}, metric{key: keyP99, label: "p99", unit: "µs"}, metric{key: keyMax, label: "max", unit: "µs"}
 	small, big := smallBody(), bigBody()
 	return []work{
 		{
@@ -105,18 +118,20 @@ func httpWorks() []work {
 			visit: visit{path: appPath + "body64k", body: big, cookie: true},
 		},
 		{
-			name: workNew, about: "answers of 100 bytes, each on a connection of its own; with TLS its session is resumed",
+			name: workNew, about: "answers of 100 bytes, each on a connection of its own, which resumes a session of TLS",
 			systems: all, metrics: full,
 			visit: visit{path: appPath + "small", body: small, cookie: true, close: true},
 		},
 		{
+			name: workHandshake, about: "answers of 100 bytes, each on a connection of its own with a whole handshake of TLS",
+			systems: secure, metrics: append(full[:len(full):len(full)], p50, p99),
+			visit: visit{path: appPath + "small", body: small, cookie: true, close: true, load: byArrive},
+		},
+		{
 			name: workSteady, about: "answers of 100 bytes to as many requests a second for every system, whether answers come or not",
 			systems: secure,
-			metrics: []metric{
-				{key: keyP50, label: "p50", unit: "µs"}, {key: keyP99, label: "p99", unit: "µs"}, {key: keyMax, label: "max", unit: "µs"},
-				{key: keyCores, label: "CPU", unit: "cores"}, {key: keyAnswers, label: "answered", unit: "/s", more: true},
-			},
-			visit: visit{path: appPath + "small", body: small, cookie: true, paced: true},
+			metrics: []metric{p50, p99, slowest, {key: keyCores, label: "CPU", unit: "cores"}, {key: keyAnswers, label: "answered", unit: "/s", more: true}},
+			visit:   visit{path: appPath + "small", body: small, cookie: true, load: byRate},
 		},
 	}
 }
@@ -124,9 +139,10 @@ func httpWorks() []work {
 func httpGoals() []goal {
 	var list []goal
 	for _, w := range []struct{ name, text string }{
-		{workSmall, "100 bytes, TLS: answers per CPU second"},
-		{workBody64K, "64 KiB, TLS: answers per CPU second"},
-		{workNew, "a connection for each request, TLS: answers per CPU second"},
+		{workSmall, "answers of 100 bytes, TLS: per CPU second"},
+		{workBody64K, "answers of 64 KiB, TLS: per CPU second"},
+		{workNew, "new connections, TLS resumed: answers per CPU second"},
+		{workHandshake, "new connections, whole handshakes: per CPU second"},
 	} {
 		list = append(list,
 			goal{w.text, w.name, keyAnswersPerCPU, edge, haproxy, 1.00, true, ""},

@@ -34,10 +34,10 @@ func measureHTTP(ctx context.Context, r *run, w work, sys system, round int) (re
 	if err := place.settle(ctx, r.options.Duration); err != nil {
 		return result, err
 	}
-	if w.visit.paced {
-		err = measurePaced(ctx, r, w, place, cookie, upstreams, &result)
-	} else {
+	if w.visit.load == byWrk {
 		err = measureWrk(ctx, r, w, place, cookie, upstreams, &result)
+	} else {
+		err = measureClients(ctx, r, w, place, cookie, upstreams, &result)
 	}
 	if gone := errors.Join(place.alive(), upstreams.alive()); gone != nil && ctx.Err() == nil {
 		err = errors.Join(err, gone)
@@ -89,17 +89,17 @@ func (m *Measurement) recordAnswers(n int64, took time.Duration) {
 	}
 }
 
-// measurePaced lets clients ask at the run's rate.
-func measurePaced(ctx context.Context, r *run, w work, s *site, cookie string, upstreams *process, result *Measurement) error {
+// measureClients lets our own clients ask.
+func measureClients(ctx context.Context, r *run, w work, s *site, cookie string, upstreams *process, result *Measurement) error {
 	clients, err := startCrew(s, RoleClients)
 	if err != nil {
 		return err
 	}
 	defer clients.close()
-	tell := func(do string) (*paceCounts, error) {
+	tell := func(do string) (*clientCounts, error) {
 		o := order{Do: do}
 		if do == doBegin {
-			o.Clients = &pacePlan{Door: s.door, Request: w.visit.request(cookie), Body: w.visit.body, Rate: r.options.Rate, Clients: r.options.Clients}
+			o.Clients = &clientPlan{Door: s.door, Load: w.visit.load, Request: w.visit.request(cookie), Body: w.visit.body, Rate: r.options.Rate, Clients: r.options.Clients}
 		}
 		a, err := clients.tell(ctx, o)
 		return a.Clients, err
@@ -143,6 +143,9 @@ func (v visit) request(cookie string) string {
 	if cookie != "" {
 		text += "Cookie: " + cookie + "\r\n"
 	}
+	if v.close {
+		text += "Connection: close\r\n"
+	}
 	return text + "\r\n"
 }
 
@@ -170,24 +173,32 @@ func (s *site) examine(ctx context.Context, v visit, sys system) (cookie string,
 		for _, c := range first.Cookies() {
 			cookie = c.Name + "=" + c.Value
 		}
-		if (cookie != "") != sys.cookie {
-			return fmt.Errorf("the first answer has the cookie %q", cookie)
-		}
 		again, err := s.visit(ctx, web, v, cookie)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case cookie != "" && len(again.Cookies()) > 0:
-			return errors.New("a client that has a cookie gets another one") // while its upstream is not known to be up
-		case again.TLS != nil && !again.TLS.DidResume:
-			return errors.New("a session of TLS is not resumed, so its cost does not compare")
 		}
-		return nil
+		return sys.otherwise(first, again)
 	})
 	if !v.cookie {
 		cookie = ""
 	}
 	return cookie, err
+}
+
+// otherwise tells what makes the system another one than the report says, by its
+// answers to a client that comes and that comes again.
+func (sys system) otherwise(first, again *http.Response) error {
+	switch cookies := first.Cookies(); {
+	case sys.cookie && len(cookies) != 1:
+		return fmt.Errorf("the first answer has %d cookies; one should keep the client on its upstream", len(cookies))
+	case !sys.cookie && len(cookies) > 0:
+		return fmt.Errorf("the first answer has %d cookies, and the system should set none", len(cookies))
+	case len(again.Cookies()) > 0:
+		return errors.New("a client that has a cookie gets another one")
+	case again.TLS != nil && !again.TLS.DidResume:
+		return errors.New("a session of TLS is not resumed, so its cost does not compare")
+	}
+	return nil
 }
 
 func (s *site) visit(ctx context.Context, web *http.Client, v visit, cookie string) (*http.Response, error) {

@@ -15,9 +15,9 @@ import (
 
 // TestBenchRelayMeasuresWhatIsInstalled is the whole thing, small.
 func TestBenchRelayMeasuresWhatIsInstalled(t *testing.T) {
-	here, _ := installed(systems())
+	here, _ := installed(relaySystems())
 	var all []string
-	for _, w := range works() {
+	for _, w := range relayWorks() {
 		all = append(all, w.name)
 	}
 	for _, c := range []struct{ works, systems []string }{
@@ -30,15 +30,20 @@ func TestBenchRelayMeasuresWhatIsInstalled(t *testing.T) {
 
 func runRelay(t *testing.T, chosen, systems []string) {
 	t.Helper()
+	runBench(t, relayComparison(), chosen, systems, "--duration", "300ms", "--viewers", "3")
+}
+
+func runBench(t *testing.T, of comparison, chosen, systems []string, flags ...string) {
+	t.Helper()
 	out := t.TempDir()
-	cmd := exec.Command(program, "bench", "relay", "--work", strings.Join(chosen, ","), "--systems", strings.Join(systems, ","),
-		"--rounds", "1", "--duration", "300ms", "--viewers", "3", "--out", out)
+	cmd := exec.Command(program, append([]string{"bench", of.name, "--work", strings.Join(chosen, ","), "--systems", strings.Join(systems, ","),
+		"--rounds", "1", "--out", out}, flags...)...)
 	var table, progress bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &table, &progress
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &progress, &table)
 	}
-	text, err := os.ReadFile(filepath.Join(out, "relay.json"))
+	text, err := os.ReadFile(filepath.Join(out, of.name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,13 +55,13 @@ func runRelay(t *testing.T, chosen, systems []string) {
 		t.Errorf("%d measurements, wanted %d", len(r.Measurements), want)
 	}
 	for _, m := range r.Measurements {
-		w, err := relayComparison().chooseWorks([]string{m.Work})
+		w, err := of.chooseWorks([]string{m.Work})
 		if err != nil || m.Error != "" {
 			t.Errorf("%s on %s: %s, %v", m.Work, m.System, m.Error, err)
 			continue
 		}
 		for _, metric := range w[0].metrics {
-			if _, ok := m.Values[metric.key]; !ok && m.Updates > 0 {
+			if _, ok := m.Values[metric.key]; !ok && m.Updates+m.Answers > 0 {
 				t.Errorf("%s on %s has no %s", m.Work, m.System, metric.key)
 			}
 		}
@@ -100,18 +105,34 @@ func TestARunThatIsStoppedLeavesNothing(t *testing.T) {
 	if !errors.Is(err, stopped) {
 		t.Error(err)
 	}
+	nothingIsLeft(t, temp)
+}
+
+// nothingIsLeft looks for files and processes of a run whose temporary folder
+// was temp.
+func nothingIsLeft(t *testing.T, temp string) {
+	t.Helper()
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left in the temp folder: %v, %v", left, err)
 	}
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, line := range commandLines(t, temp) {
+		t.Errorf("still runs: %q", line)
+	}
+}
+
+// commandLines are those of running processes that have text in them.
+func commandLines(t *testing.T, text string) (found []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range lines {
-		if line, _ := os.ReadFile(file); bytes.Contains(line, []byte(temp)) {
-			t.Errorf("still runs: %q", line)
+	for _, file := range files {
+		if line, _ := os.ReadFile(file); bytes.Contains(line, []byte(text)) {
+			found = append(found, string(line))
 		}
 	}
+	return found
 }
 
 type writerFunc func(p []byte) (int, error)
@@ -120,19 +141,25 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestWrongWordsAreToldWithTheRightOnes(t *testing.T) {
 	for _, c := range []struct {
+		verb  string
 		flags []string
 		want  string
 	}{
-		{[]string{"--work", "bulky"}, "bulk, echo, desktop"},
-		{[]string{"--systems", "traefik"}, "haproxy+websockify"},
-		{[]string{"--rounds", "0"}, "at least 1"},
-		{[]string{"--duration", "1ms"}, "100ms"},
-		{[]string{"--viewers", "200000"}, "out of range"},
+		{"relay", []string{"--work", "bulky"}, "bulk, echo, desktop"},
+		{"relay", []string{"--systems", "traefik"}, "haproxy+websockify"},
+		{"relay", []string{"--rounds", "0"}, "at least 1"},
+		{"relay", []string{"--duration", "1ms"}, "100ms"},
+		{"relay", []string{"--viewers", "200000"}, "out of range"},
+		{"http", []string{"--work", "bulk"}, "small, first, body64k"},
+		{"http", []string{"--systems", "websockify"}, "haproxy-plain"},
+		{"http", []string{"--duration", "1500ms"}, "whole seconds"},
+		{"http", []string{"--clients", "1"}, "2 to 1000"},
+		{"http", []string{"--rate", "0"}, "out of range"},
 	} {
-		output, err := exec.Command(program, append([]string{"bench", "relay"}, c.flags...)...).CombinedOutput()
+		output, err := exec.Command(program, append([]string{"bench", c.verb}, c.flags...)...).CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(output), c.want) {
-			t.Errorf("%v: %v: %s", c.flags, err, output)
+			t.Errorf("%s %v: %v: %s", c.verb, c.flags, err, output)
 		}
 	}
 }

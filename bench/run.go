@@ -67,7 +67,10 @@ func (c comparison) run(ctx context.Context, o Options) error {
 	if err := supported(); err != nil {
 		return err
 	}
-	if err := errors.Join(o.check(), c.check(&o)); err != nil {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if err := c.check(&o); err != nil {
 		return err
 	}
 	chosen, err := c.chooseWorks(o.Works)

@@ -42,7 +42,7 @@ func TestRatiosCompareRoundByRound(t *testing.T) {
 
 func TestVerdictsFollowTheMedian(t *testing.T) {
 	find := func(all []Measurement, work, key string) Verdict {
-		for i, g := range goals() {
+		for i, g := range relayGoals() {
 			if g.work == work && g.key == key {
 				return relayComparison().verdicts(all)[i]
 			}
@@ -126,7 +126,7 @@ func TestWhatGrowsWhileItIsHeldIsNoSuccess(t *testing.T) {
 			all = []Measurement{held(1, a, b, z), held(2, a, b, z), held(3, a, b, z)}
 		}
 		var got []string
-		for i, g := range goals() {
+		for i, g := range relayGoals() {
 			if g.work == workHold {
 				got = append(got, relayComparison().verdicts(all)[i].word())
 			}
@@ -138,8 +138,14 @@ func TestWhatGrowsWhileItIsHeldIsNoSuccess(t *testing.T) {
 }
 
 func TestEveryGoalIsMeasuredByDefault(t *testing.T) {
-	for _, g := range goals() {
-		chosen, err := relayComparison().chooseWorks([]string{g.work})
+	everyGoalIsMeasured(t, relayComparison())
+	everyGoalIsMeasured(t, httpComparison())
+}
+
+func everyGoalIsMeasured(t *testing.T, c comparison) {
+	t.Helper()
+	for _, g := range c.goals {
+		chosen, err := c.chooseWorks([]string{g.work})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,8 +27,8 @@ const (
 	nginxWebsockify            = "nginx+websockify"
 )
 
-// systems are all that can be measured, in the order of a report.
-func systems() []system {
+// relaySystems are all that can be measured, in the order of a report.
+func relaySystems() []system {
 	ours := func(name string, secure, agent bool) system {
 		return system{name: name, secure: secure, ours: true, start: func(ctx context.Context, s *site) error { return startEdge(ctx, s, secure, agent) }}
 	}

@@ -82,10 +82,17 @@ func rounds(n int) string {
 
 // otherwise tells what makes a run another one than the goals mean.
 func (r *Report) otherwise() string {
-	if r.Viewers == 0 {
-		return ""
+	text := ""
+	if r.Viewers > 0 {
+		text += fmt.Sprintf(", with %d viewers at every work", r.Viewers)
 	}
-	return fmt.Sprintf(", with %d viewers at every work", r.Viewers)
+	if r.Clients > 0 && r.Clients != DefaultClients {
+		text += fmt.Sprintf(", with %d clients", r.Clients)
+	}
+	if r.Rate > 0 && r.Rate != DefaultRate {
+		text += fmt.Sprintf(", with %d requests a second in %s", r.Rate, workSteady)
+	}
+	return text
 }
 
 func (v Verdict) goal() string {

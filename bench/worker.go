@@ -25,7 +25,7 @@ type order struct {
 	Do      string
 	Servers *serverPlan `json:",omitempty"` // with doBegin
 	Viewers *fleetPlan  `json:",omitempty"` // with doBegin
-	Clients *pacePlan   `json:",omitempty"` // with doBegin
+	Clients *clientPlan `json:",omitempty"` // with doBegin
 }
 
 const (
@@ -44,7 +44,7 @@ type answer struct {
 	Addresses []string      `json:",omitempty"` // servers' begin
 	Servers   *serverCounts `json:",omitempty"`
 	Viewers   *fleetCounts  `json:",omitempty"`
-	Clients   *paceCounts   `json:",omitempty"`
+	Clients   *clientCounts `json:",omitempty"`
 	Took      time.Duration `json:",omitempty"` // storm
 }
 
@@ -79,7 +79,7 @@ func Work(ctx context.Context, role string, orders io.Reader, answers io.Writer)
 type worker struct {
 	servers *vncServer
 	viewers *fleet
-	clients *pacer
+	clients *clients
 
 	mu    sync.Mutex
 	first error // that broke a connection
@@ -116,7 +116,7 @@ func (w *worker) obey(ctx context.Context, role string, o order) (a answer, err 
 	case RoleServers:
 		return w.serve(o)
 	case RoleClients:
-		return w.pace(ctx, o)
+		return w.ask(ctx, o)
 	}
 	if o.Viewers != nil {
 		w.viewers = newFleet(*o.Viewers, w.fail)
@@ -159,9 +159,9 @@ func (w *worker) serve(o order) (a answer, err error) {
 	return a, err
 }
 
-func (w *worker) pace(ctx context.Context, o order) (a answer, err error) {
+func (w *worker) ask(ctx context.Context, o order) (a answer, err error) {
 	if o.Clients != nil {
-		w.clients = newPacer(*o.Clients, w.fail)
+		w.clients = newClients(*o.Clients, w.fail)
 	}
 	if w.clients == nil {
 		return a, fmt.Errorf("the first order must tell the clients' plan, not %q", o.Do)

@@ -59,12 +59,12 @@ const (
 func relayComparison() comparison {
 	return comparison{
 		name: "relay", title: "The relay beside its peers", how: howRelay,
-		systems: systems(), works: works(), defaults: []string{workBulk, workEcho, workDesktop, workIdle, workStorm}, goals: goals(),
+		systems: relaySystems(), works: relayWorks(), defaults: []string{workBulk, workEcho, workDesktop, workIdle, workStorm}, goals: relayGoals(),
 		check: checkViewers, measure: measureRelay,
 	}
 }
 
-func works() []work {
+func relayWorks() []work {
 	perGB := metric{key: keyPerGB, label: "CPU", unit: "s/GB"}
 	cores := metric{key: keyCores, label: "CPU", unit: "cores"}
 	p50 := metric{key: keyP50, label: "p50", unit: "µs"}
@@ -75,7 +75,7 @@ func works() []work {
 		{
 			name: workBulk, about: "4 viewers; the VNC servers send updates of 64 KiB as fast as they go",
 			viewers: 4, warmUp: time.Second,
-			systems: systemNames(systems()),
+			systems: systemNames(relaySystems()),
 			metrics: []metric{perGB, {key: keyThrough, label: "speed", unit: "GB/s", more: true}},
 		},
 		{

@@ -47,7 +47,7 @@ func (c *benchRelayCommand) Run(s *surroundings) error {
 }
 
 type benchHTTPCommand struct {
-	Work     []string      `placeholder:"small,new,..." help:"What to measure: small, first, body64k, new, steady. By default all."`
+	Work     []string      `placeholder:"small,new,..." help:"What to measure: small, first, body64k, new, handshake, steady. By default all."`
 	Systems  []string      `placeholder:"edge,haproxy,..." help:"What to measure it on: edge, edge-plain, haproxy, haproxy-plain, nginx, nginx-plain. By default those that make sense for the work."`
 	Rounds   int           `default:"3" help:"How often each system has its turn."`
 	Duration time.Duration `default:"5s" help:"How long each measurement lasts, without its warm-up; whole seconds."`
@@ -61,7 +61,7 @@ type benchHTTPCommand struct {
 func (benchHTTPCommand) Help() string {
 	return `Each system is started anew for each measurement, with a config that bench writes, on free ports of 127.0.0.1, in
 front of the same upstreams: one nginx. wrk asks as fast as answers come; in steady our own load generator asks at a
-fixed rate. Neither's CPU counts. Any error of a connection or an answer makes a measurement a failed one.
+fixed rate, and in handshake it makes a whole handshake for each request. Neither's CPU counts. Any error of a connection or an answer makes a measurement a failed one.
 
 Examples:
   streamspace bench http

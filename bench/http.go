@@ -141,8 +141,8 @@ func httpGoals() []goal {
 	for _, w := range []struct{ name, text string }{
 		{workSmall, "answers of 100 bytes, TLS: per CPU second"},
 		{workBody64K, "answers of 64 KiB, TLS: per CPU second"},
-		{workNew, "new connections, TLS resumed: answers per CPU second"},
-		{workHandshake, "new connections, whole handshakes: per CPU second"},
+		{workNew, "new connections, resumed: per CPU second"},
+		{workHandshake, "new connections, handshakes: per CPU second"},
 	} {
 		list = append(list,
 			goal{w.text, w.name, keyAnswersPerCPU, edge, haproxy, 1.00, true, ""},

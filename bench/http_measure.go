@@ -10,6 +10,16 @@ import (
 	"time"
 )
 
+// httpStage is one measurement of HTTP while it runs.
+type httpStage struct {
+	*run
+	visit     visit
+	site      *site
+	upstreams *process
+	cookie    string // that clients send; empty: none
+	result    *Measurement
+}
+
 // measureHTTP runs one system at one work. An error is that of the measurement,
 // which is over, or of ctx.
 func measureHTTP(ctx context.Context, r *run, w work, sys system, round int) (result Measurement, err error) {
@@ -17,55 +27,53 @@ func measureHTTP(ctx context.Context, r *run, w work, sys system, round int) (re
 	if err != nil {
 		return result, err
 	}
-	result.Clients = r.options.Clients
 	defer place.close()
-	upstreams, err := startUpstreams(ctx, place)
-	if err != nil {
+	result.Clients = r.options.Clients
+	st := &httpStage{run: r, visit: w.visit, site: place, result: &result}
+	if st.upstreams, err = startUpstreams(ctx, place); err != nil {
 		return result, err
 	}
-	defer upstreams.stop(time.Second)
+	defer st.upstreams.stop(time.Second)
 	if err := sys.start(ctx, place); err != nil {
 		return result, err
 	}
-	cookie, err := place.examine(ctx, w.visit, sys)
-	if err != nil {
+	if st.cookie, err = place.examine(ctx, w.visit, sys); err != nil {
 		return result, err
 	}
 	if err := place.settle(ctx, r.options.Duration); err != nil {
 		return result, err
 	}
 	if w.visit.load == byWrk {
-		err = measureWrk(ctx, r, w, place, cookie, upstreams, &result)
+		err = st.byWrk(ctx)
 	} else {
-		err = measureClients(ctx, r, w, place, cookie, upstreams, &result)
+		err = st.byClients(ctx)
 	}
-	if gone := errors.Join(place.alive(), upstreams.alive()); gone != nil && ctx.Err() == nil {
+	if gone := errors.Join(place.alive(), st.upstreams.alive()); gone != nil && ctx.Err() == nil {
 		err = errors.Join(err, gone)
 	}
 	return result, err
 }
 
-// measureWrk lets wrk ask as fast as answers come. Its first second is the
-// warm-up; it opens connections of its own, whose cost a longer run outweighs.
-func measureWrk(ctx context.Context, r *run, w work, s *site, cookie string, upstreams *process, result *Measurement) error {
-	load := wrk{door: s.door, clients: r.options.Clients, visit: w.visit, cookie: cookie}
-	warm, err := load.start(s, time.Second)
+// byWrk lets wrk ask as fast as answers come. Its run before, of a second, is the
+// warm-up; the measured one opens connections of its own, whose cost a longer
+// run outweighs.
+func (s *httpStage) byWrk(ctx context.Context) error {
+	load := wrk{door: s.site.door, clients: s.options.Clients, visit: s.visit, cookie: s.cookie}
+	warm, err := load.start(s.site, time.Second)
 	if err != nil {
 		return err
 	}
-	defer warm.stop(0)
 	if _, err := load.result(ctx, warm); err != nil {
 		return fmt.Errorf("warm-up: %w", err)
 	}
-	clock, err := startClock(result, s.processes, upstreams)
+	clock, err := startClock(s.result, s.site.processes, s.upstreams)
 	if err != nil {
 		return err
 	}
-	p, err := load.start(s, r.options.Duration)
+	p, err := load.start(s.site, s.options.Duration)
 	if err != nil {
 		return err
 	}
-	defer p.stop(0)
 	clock.generator = append(clock.generator, p)
 	answered, err := load.result(ctx, p)
 	if err != nil {
@@ -74,8 +82,51 @@ func measureWrk(ctx context.Context, r *run, w work, s *site, cookie string, ups
 	if err := clock.stop(); err != nil {
 		return err
 	}
-	result.Bytes = answered.Bytes
-	result.recordAnswers(answered.Answers, time.Duration(answered.Took)*time.Microsecond)
+	s.result.Bytes = answered.Bytes
+	s.result.recordAnswers(answered.Answers, time.Duration(answered.Took)*time.Microsecond)
+	return nil
+}
+
+// byClients lets our own clients ask.
+func (s *httpStage) byClients(ctx context.Context) error {
+	workers, err := startCrew(s.site, RoleClients)
+	if err != nil {
+		return err
+	}
+	defer workers.close()
+	plan := &clientPlan{Door: s.site.door, Load: s.visit.load, Request: s.visit.request(s.cookie), Body: s.visit.body, Rate: s.options.Rate, Clients: s.options.Clients}
+	if _, err := workers.tell(ctx, order{Do: doBegin, Clients: plan}); err != nil {
+		return err
+	}
+	if _, err := workers.tell(ctx, order{Do: doStart}); err != nil {
+		return err
+	}
+	if !sleep(ctx, time.Second) { // the warm-up
+		return context.Cause(ctx)
+	}
+	if _, err := workers.tell(ctx, order{Do: doMark}); err != nil {
+		return err
+	}
+	clock, err := startClock(s.result, s.site.processes, workers.process, s.upstreams)
+	if err != nil {
+		return err
+	}
+	if !sleep(ctx, s.options.Duration) {
+		return context.Cause(ctx)
+	}
+	counted, err := workers.tell(ctx, order{Do: doCount})
+	if err != nil {
+		return err
+	}
+	if err := clock.stop(); err != nil {
+		return err
+	}
+	s.result.recordAnswers(counted.Clients.Answers, counted.Clients.Took)
+	all, err := workers.tell(ctx, order{Do: doStop})
+	if err != nil {
+		return err
+	}
+	s.result.recordDelays(all.Clients.Delays) // also those of what was still to be answered
 	return nil
 }
 
@@ -87,54 +138,6 @@ func (m *Measurement) recordAnswers(n int64, took time.Duration) {
 	if cpu > 0 {
 		m.Values[keyAnswersPerCPU] = float64(n) / cpu
 	}
-}
-
-// measureClients lets our own clients ask.
-func measureClients(ctx context.Context, r *run, w work, s *site, cookie string, upstreams *process, result *Measurement) error {
-	clients, err := startCrew(s, RoleClients)
-	if err != nil {
-		return err
-	}
-	defer clients.close()
-	tell := func(do string) (*clientCounts, error) {
-		o := order{Do: do}
-		if do == doBegin {
-			o.Clients = &clientPlan{Door: s.door, Load: w.visit.load, Request: w.visit.request(cookie), Body: w.visit.body, Rate: r.options.Rate, Clients: r.options.Clients}
-		}
-		a, err := clients.tell(ctx, o)
-		return a.Clients, err
-	}
-	for _, do := range []string{doBegin, doStart} {
-		if _, err := tell(do); err != nil {
-			return err
-		}
-	}
-	if !sleep(ctx, time.Second) { // the warm-up
-		return context.Cause(ctx)
-	}
-	if _, err := tell(doMark); err != nil {
-		return err
-	}
-	clock, err := startClock(result, s.processes, clients.process, upstreams)
-	if err != nil {
-		return err
-	}
-	if !sleep(ctx, r.options.Duration) {
-		return context.Cause(ctx)
-	}
-	counts, err := tell(doCount)
-	if err != nil {
-		return err
-	}
-	if err := clock.stop(); err != nil {
-		return err
-	}
-	result.recordAnswers(counts.Answers, counts.Took)
-	if counts, err = tell(doStop); err != nil { // with the delays of what was still to be answered
-		return err
-	}
-	result.recordDelays(counts.Delays)
-	return nil
 }
 
 // request is what a client sends.

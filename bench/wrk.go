@@ -73,7 +73,8 @@ func (w wrk) start(s *site, duration time.Duration) (*process, error) {
 	return p, p.begin()
 }
 
-// result waits for the end of a run. One with any error is none.
+// result waits for the end of a run, and ends it when ctx ends. One with any
+// error is none.
 func (w wrk) result(ctx context.Context, p *process) (r wrkResult, err error) {
 	select {
 	case <-p.exited:

@@ -131,6 +131,16 @@ func (p *pool) retire() {
 	}
 }
 
+// close ends the connections that carry nothing, and the others when they are done.
+func (p *pool) close() {
+	p.retire()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.upstreams {
+		u.links.close()
+	}
+}
+
 // sweep does what time brings, and tells whether the pool has nothing left.
 func (p *pool) sweep(now time.Time) (empty bool) {
 	p.mu.Lock()

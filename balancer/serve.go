@@ -108,6 +108,7 @@ func (s *serving) prepare(from client, has fields) {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
 	}
 	h.SetProtocol("HTTP/1.1")
+	holdTo(request)
 	passOn(h, has, from, uri.Host())
 	h.SetCanonical(requestIDName, []byte(s.id))
 	if s.protocol != "" {

@@ -58,7 +58,7 @@ func startEdge(t testing.TB, c Config) *edge {
 			}
 		},
 		StreamRequestBody: true, MaxRequestBodySize: 64 << 10, NoDefaultServerHeader: true, NoDefaultDate: true, NoDefaultContentType: true,
-		MaxIdleWorkerDuration: 10 * time.Millisecond, ReadTimeout: hang, Logger: quiet{},
+		DisablePreParseMultipartForm: true, MaxIdleWorkerDuration: 10 * time.Millisecond, ReadTimeout: hang, Logger: quiet{},
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(reactor.Lend(l)) }()

@@ -34,9 +34,9 @@ func (p *pool) load(c PoolConfig) {
 	if c.Affinity != nil {
 		p.affinity = NewAffinity(*c.Affinity, p.name, p.b.options.Secret)
 	}
-	before := map[string]*upstream{}
+	before, same := map[string]*upstream{}, sameConnections(p.config, c)
 	for _, u := range p.upstreams {
-		if !u.removed && sameConnections(p.config, c) {
+		if !u.removed {
 			before[u.id] = u
 		}
 	}
@@ -47,11 +47,10 @@ func (p *pool) load(c PoolConfig) {
 	var ids []string
 	for _, config := range c.Upstreams {
 		u := before[config.ID]
-		if u == nil || u.config.URL != config.URL {
+		if u == nil || u.config.URL != config.URL || !same {
 			u = p.newUpstream(config)
-			u.check(p, healthUnknown)
+			u.check(p, u.succeed(before[config.ID]))
 		} else {
-			delete(before, config.ID)
 			u.config = config
 			if checksChange {
 				u.recheck(p)
@@ -101,14 +100,10 @@ func (p *pool) newUpstream(c UpstreamConfig) *upstream {
 
 // recheck checks by another config what is known so far. p.mu is held.
 func (u *upstream) recheck(p *pool) {
-	known := healthUp
-	if u.down != "" {
-		known = healthDown
-	}
 	if u.stopCheck != nil {
 		u.stopCheck()
 	}
-	u.check(p, known)
+	u.check(p, u.known())
 }
 
 // remove takes an upstream out of the pool; who has it may stay until then.

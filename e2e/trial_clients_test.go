@@ -34,6 +34,7 @@ type trial struct {
 	mu      sync.Mutex
 	clock   int            // of events
 	gone    map[string]int // when a backend was last killed, disabled or removed: who has its cookie may be moved
+	going   string         // the one to which that happens now
 	closed  map[string]int // since when a backend gets nobody new; 0: it may
 	off     map[string]int // since when a backend gets nobody at all
 	leaving int            // since when an edge leaves; 0: none
@@ -178,7 +179,7 @@ func (c *trialClient) judge(id, method string, response *http.Response, stranger
 	if off > 0 && off <= begun {
 		return fmt.Errorf("a client is at %s, which is disabled", at)
 	}
-	if !fresh && at != c.at && c.gone[c.at] <= c.since {
+	if !fresh && at != c.at && c.gone[c.at] <= c.since && c.going != c.at {
 		return fmt.Errorf("moved from %s, which is there, to %s", c.at, at)
 	}
 	if stranger && c.cookie != "" {
@@ -194,8 +195,8 @@ func (c *trialClient) judge(id, method string, response *http.Response, stranger
 func (c *trialClient) someoneKilledSince(begun int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, when := range c.killed {
-		if when > begun {
+	for b, when := range c.killed {
+		if when > begun || b == c.going {
 			return true
 		}
 	}
@@ -278,7 +279,7 @@ func (s *socket) run(ctx context.Context) {
 		}
 		_ = conn.CloseNow()
 		s.mu.Lock()
-		died := s.killed[s.at] > begun
+		died := s.killed[s.at] > begun || s.going == s.at && s.killed[s.at] > 0
 		s.mu.Unlock()
 		if !died {
 			s.t.Errorf("WebSocket %d at %q was cut: %v", s.number, s.at, err)

@@ -214,13 +214,14 @@ func TestTheTrial(t *testing.T) {
 	steady("the beginning")
 
 	gone := func(b *backend, do func()) {
-		tr.note(func(now int) { tr.gone[b.name] = now })
+		tr.note(func(int) { tr.going = b.name })
 		do()
-		tr.note(func(now int) { tr.gone[b.name] = now })
+		tr.note(func(now int) { tr.gone[b.name], tr.going = now, "" })
 	}
 	gone(a, func() {
+		tr.note(func(now int) { tr.killed["a"] = now })
 		a.kill()
-		tr.note(func(now int) { tr.killed[a.name] = now })
+		tr.note(func(now int) { tr.killed["a"] = now })
 	})
 	steady("the death of a")
 	a.start()

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -133,6 +134,9 @@ func backendPages(name string, journal io.Writer) http.Handler {
 			return
 		}
 		_, _ = fmt.Fprintln(journal, r.Header.Get("X-Trial")) // one write, so that it is there or not
+		if wait, err := time.ParseDuration(r.FormValue("wait")); err == nil {
+			time.Sleep(wait) // so that there are requests under way at any moment
+		}
 		size, _ := strconv.Atoi(r.FormValue("size"))
 		sum := sha256.Sum256(body)
 		w.Header().Set("X-Backend", name)

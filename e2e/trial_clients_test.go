@@ -123,6 +123,9 @@ func (c *trialClient) one() error {
 	case 7:
 		path = "/files/large"
 	}
+	if path[1] == 'a' && c.random.IntN(4) == 0 {
+		path += "&wait=300ms"
+	}
 	stranger := c.random.IntN(8) == 0 // without the cookie
 	id, begun := fmt.Sprintf("%d-%d", c.number, c.sent), c.now()
 	response, got, err := c.send(method, path, id, body, stranger)

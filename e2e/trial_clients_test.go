@@ -195,11 +195,11 @@ func (c *trialClient) judge(id, method string, response *http.Response, stranger
 	return nil
 }
 
-func (c *trialClient) someoneKilledSince(begun int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for b, when := range c.killed {
-		if when > begun || b == c.going {
+func (tr *trial) someoneKilledSince(begun int) bool {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for b, when := range tr.killed {
+		if when > begun || b == tr.going {
 			return true
 		}
 	}
@@ -271,6 +271,9 @@ func (s *socket) run(ctx context.Context) {
 	for {
 		begun := s.now()
 		conn, err := s.open()
+		if err != nil && s.someoneKilledSince(begun) {
+			continue // it was asked for at the one that died
+		}
 		if err != nil {
 			s.t.Errorf("WebSocket %d: %v", s.number, err)
 			return

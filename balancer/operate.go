@@ -34,7 +34,9 @@ func (p *pool) load(c PoolConfig) {
 	if c.Affinity != nil {
 		p.affinity = NewAffinity(*c.Affinity, p.name, p.b.options.Secret)
 	}
-	before, same := map[string]*upstream{}, sameConnections(p.config, c)
+	files := c.TLS.fingerprint()
+	before, same := map[string]*upstream{}, sameConnections(p.config, c) && files == p.tlsFiles
+	p.tlsFiles = files
 	for _, u := range p.upstreams {
 		if !u.removed {
 			before[u.id] = u

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"sync"
@@ -18,6 +19,7 @@ type pool struct {
 
 	mu        sync.Mutex
 	config    PoolConfig
+	tlsFiles  [sha256.Size]byte // what the files of config.TLS had in them
 	picker    *Picker
 	affinity  *Affinity // nil: none
 	outliers  *outliers

@@ -95,3 +95,29 @@ func TestUpstreamsWithTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestAReloadReadsUpstreamCertificatesAnew: also those that were renewed in place.
+func TestAReloadReadsUpstreamCertificatesAnew(t *testing.T) {
+	own, _ := selfSigned(t, "127.0.0.1")
+	before, _ := selfSigned(t, "127.0.0.1")
+	file, _ := pemFiles(t, before)
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {}, &tls.Config{Certificates: []tls.Certificate{own}})
+	c := onePool(func(p *PoolConfig) { p.TLS.CAFile = file }, server)
+	e := startEdge(t, c)
+	client := e.client()
+	if response, body := get(t, client, e.url("/")); response.StatusCode != http.StatusBadGateway {
+		t.Fatalf("with the roots of another: %v %s", response, body)
+	}
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.Load(c)
+	if response, body := get(t, client, e.url("/")); response.StatusCode != http.StatusOK {
+		t.Errorf("after a reload: %v %s", response, body)
+	}
+	upstream := e.table.Load().pools[0].upstreams[0]
+	e.Load(c)
+	if e.table.Load().pools[0].upstreams[0] != upstream {
+		t.Error("a reload that changes nothing has made the upstream anew")
+	}
+}

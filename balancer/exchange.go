@@ -182,7 +182,7 @@ func (b *answerBody) begin(response *fasthttp.Response) {
 	case size > 0:
 		b.from = &io.LimitedReader{R: b.link.reader, N: int64(size)}
 	case size == chunked:
-		b.from = &steady{from: &chunks{Reader: httputil.NewChunkedReader(b.link.reader), of: b.link.reader, header: &response.Header}}
+		b.from = &steady{from: &chunks{Reader: httputil.NewChunkedReader(b.link.reader), of: b.link.reader, header: &response.Header}, ended: func() error { return checkTrailers(&response.Header) }}
 	default:
 		b.from, b.keep = b.link.reader, false // until the connection ends
 	}

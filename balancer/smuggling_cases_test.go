@@ -71,6 +71,7 @@ func smugglingCases() []smugglingCase {
 		{name: "a host in the trailers", raw: chunks("3\r\nabc\r\n0\r\nHost: evil\r\n\r\n"), want: refused, halfway: true},
 		{name: "an encoding in the trailers", raw: chunks("3\r\nabc\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n"), want: refused, halfway: true},
 		{name: "a trailer without a colon", raw: chunks("3\r\nabc\r\n0\r\nnonsense\r\n\r\n"), want: refused, halfway: true},
+		{name: "a trailer with a space in its name", raw: chunks("3\r\nabc\r\n0\r\nX A: 1\r\n\r\n"), want: refused, halfway: true},
 		{name: "a trailer with LF", raw: chunks("3\r\nabc\r\n0\r\nX: a\nY: b\r\n\r\n"), want: `POST /p x "abc"`},
 
 		// Headers.

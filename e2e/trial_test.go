@@ -316,6 +316,11 @@ func TestTheTrial(t *testing.T) {
 	if status := first.process.wait(); status != 0 {
 		t.Errorf("the first edge leaves with status %d", status)
 	}
+	for _, e := range []*trialEdge{first, second} {
+		if strings.Contains(e.process.output.String(), "a secret of the trial") {
+			t.Error("an edge has logged the secret")
+		}
+	}
 	deaths, rounds := 0, int64(0)
 	for _, s := range all {
 		deaths, rounds = deaths+s.deaths, rounds+s.rounds.Load()

@@ -225,6 +225,9 @@ func (c *trialClient) send(method, path, id string, body []byte, stranger bool) 
 			return nil, nil, err
 		}
 		request.Header.Set("X-Trial", id)
+		if method == "POST" {
+			request.Header.Set("Content-Type", "multipart/form-data; boundary=b") // whose body is nobody's business
+		}
 		if c.cookie != "" && !stranger {
 			request.Header.Set("Cookie", c.cookie)
 		}

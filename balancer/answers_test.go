@@ -92,10 +92,13 @@ func TestAnswersPass(t *testing.T) {
 // TestBrokenBodiesAreNotMadeWhole: a client has to see that it has not all.
 func TestBrokenBodiesAreNotMadeWhole(t *testing.T) {
 	for name, answer := range map[string]string{
-		"sized, small": "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\npart",
-		"sized, large": "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\npart",
-		"chunked":      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
-		"in a chunk":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\npart",
+		"sized, small":     "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\npart",
+		"sized, large":     "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\npart",
+		"chunked":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+		"a trailer":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\nnonsense\r\n\r\n",
+		"a trailer's name": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\nX A: 1\r\n\r\n",
+		"a chunk's end":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npartX\n0\r\n\r\n",
+		"in a chunk":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\npart",
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := answering(t, answer, closes)

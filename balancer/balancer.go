@@ -185,9 +185,11 @@ func (b *Balancer) Close(ctx context.Context) error {
 		b.running.Wait()
 		close(done)
 	}()
-	for _, p := range b.table.Load().pools {
-		p.retire()
+	b.loading.Lock()
+	for _, p := range slices.Concat(b.table.Load().pools, b.retired) {
+		p.close()
 	}
+	b.loading.Unlock()
 	select {
 	case <-done:
 		return nil

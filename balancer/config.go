@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -267,6 +268,18 @@ func (c RouteConfig) validate(f *configFaults, pools map[string]bool, seen map[[
 func orElse[T comparable](value, otherwise T) T {
 	setDefault(&value, otherwise)
 	return value
+}
+
+// fingerprint tells whether the files have changed. One that can't be read counts
+// as empty: whether it can is for config to tell.
+func (c TLSConfig) fingerprint() [sha256.Size]byte {
+	sum := sha256.New()
+	for _, file := range []string{c.CAFile, c.CertFile, c.KeyFile} {
+		text, _ := os.ReadFile(file)
+		one := sha256.Sum256(text)
+		_, _ = sum.Write(one[:])
+	}
+	return [sha256.Size]byte(sum.Sum(nil))
 }
 
 type keyFault struct{ key, text string }

@@ -47,7 +47,7 @@ func (f *failure) Unwrap() error { return f.err }
 // With a status of 101 the connection is returned, and nothing has been read
 // behind the head but what its reader has.
 func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error) (*link, *failure) {
-	l, err := ls.get(ctx, v.metDead == ls, time.Now()) // who has met one dead connection does not try the next
+	l, err := ls.get(ctx, v.metDead == ls, v.once, time.Now()) // who has met one dead connection does not try the next
 	if err != nil {
 		return nil, &failure{err: err, untouched: true}
 	}
@@ -182,7 +182,7 @@ func (b *answerBody) begin(response *fasthttp.Response) {
 	case size > 0:
 		b.from = &io.LimitedReader{R: b.link.reader, N: int64(size)}
 	case size == chunked:
-		b.from = &chunks{Reader: httputil.NewChunkedReader(b.link.reader), of: b.link.reader, header: &response.Header}
+		b.from = &steady{from: &chunks{Reader: httputil.NewChunkedReader(b.link.reader), of: b.link.reader, header: &response.Header}, ended: func() error { return checkTrailers(&response.Header) }}
 	default:
 		b.from, b.keep = b.link.reader, false // until the connection ends
 	}

@@ -177,7 +177,11 @@ func (p *pool) reported(u *upstream, ok bool, a Answer) {
 	if u.leaving != a.Drain {
 		p.changed(u, map[bool]string{true: "asks to be drained", false: "asks for work again"}[a.Drain])
 	}
+	away := !u.usable()
 	u.asked, u.leaving = asked, a.Drain
+	if away && u.usable() {
+		u.readySince = time.Now()
+	}
 	p.letIn(time.Now())
 }
 

@@ -15,7 +15,8 @@ const (
 	tcpLastAck   = 9
 )
 
-// hasLeft tells whether the client behind conn has closed its connection.
+// hasLeft tells whether who is at the other end of conn, a client or an upstream,
+// has closed it.
 func hasLeft(conn net.Conn) bool {
 	for {
 		under, ok := conn.(interface{ NetConn() net.Conn })

@@ -118,10 +118,11 @@ type links struct {
 }
 
 // get returns the connection that was used last, so that the others can go, or
-// a new one.
-func (ls *links) get(ctx context.Context, fresh bool, now time.Time) (*link, error) {
+// a new one. once: the request can't be sent again, so no connection will do that
+// the upstream has closed already.
+func (ls *links) get(ctx context.Context, fresh, once bool, now time.Time) (*link, error) {
 	l := ls.newest()
-	for l != nil && fresh {
+	for l != nil && (fresh || once && hasLeft(l.Conn)) {
 		_ = l.Close()
 		l = ls.newest()
 	}

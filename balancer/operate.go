@@ -34,9 +34,11 @@ func (p *pool) load(c PoolConfig) {
 	if c.Affinity != nil {
 		p.affinity = NewAffinity(*c.Affinity, p.name, p.b.options.Secret)
 	}
-	before := map[string]*upstream{}
+	files := c.TLS.fingerprint()
+	before, same := map[string]*upstream{}, sameConnections(p.config, c) && files == p.tlsFiles
+	p.tlsFiles = files
 	for _, u := range p.upstreams {
-		if !u.removed && sameConnections(p.config, c) {
+		if !u.removed {
 			before[u.id] = u
 		}
 	}
@@ -47,11 +49,10 @@ func (p *pool) load(c PoolConfig) {
 	var ids []string
 	for _, config := range c.Upstreams {
 		u := before[config.ID]
-		if u == nil || u.config.URL != config.URL {
+		if u == nil || u.config.URL != config.URL || !same {
 			u = p.newUpstream(config)
-			u.check(p, healthUnknown)
+			u.check(p, u.succeed(before[config.ID]))
 		} else {
-			delete(before, config.ID)
 			u.config = config
 			if checksChange {
 				u.recheck(p)
@@ -101,14 +102,10 @@ func (p *pool) newUpstream(c UpstreamConfig) *upstream {
 
 // recheck checks by another config what is known so far. p.mu is held.
 func (u *upstream) recheck(p *pool) {
-	known := healthUp
-	if u.down != "" {
-		known = healthDown
-	}
 	if u.stopCheck != nil {
 		u.stopCheck()
 	}
-	u.check(p, known)
+	u.check(p, u.known())
 }
 
 // remove takes an upstream out of the pool; who has it may stay until then.
@@ -128,6 +125,16 @@ func (p *pool) retire() {
 	defer p.mu.Unlock()
 	for _, u := range p.upstreams {
 		u.remove(time.Now().Add(p.config.Drain))
+	}
+}
+
+// close ends the connections that carry nothing, and the others when they are done.
+func (p *pool) close() {
+	p.retire()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.upstreams {
+		u.links.close()
 	}
 }
 

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"sync"
@@ -18,6 +19,7 @@ type pool struct {
 
 	mu        sync.Mutex
 	config    PoolConfig
+	tlsFiles  [sha256.Size]byte // what the files of config.TLS had in them
 	picker    *Picker
 	affinity  *Affinity // nil: none
 	outliers  *outliers
@@ -106,12 +108,12 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 			}
 		}
 	}
-	ignoreHealth := p.panics()
+	ignoreHealth, unchecked := p.panics()
 	p.places = p.places[:0]
 	some := false
 	for _, u := range p.upstreams {
 		place := Candidate{ID: u.id, Active: u.active, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
-		if !u.usable() || !ignoreHealth && (u.down != "" || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
+		if !u.usable() || !ignoreHealth && (u.down != "" && !(unchecked && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
 			place.Capacity = -1 // out; the picker goes by the same list all the time
 		} else {
 			some = true
@@ -129,19 +131,20 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	return nil, nil
 }
 
-// panics tells whether so few upstreams are up that the checks are not believed.
-// p.mu is held.
-func (p *pool) panics() bool {
+// panics tells whether so few upstreams are up that the checks are not believed,
+// and whether none is, so that one will do whose first check is not over. p.mu is
+// held.
+func (p *pool) panics() (panics, unchecked bool) {
 	up, all := 0, 0
 	for _, u := range p.upstreams {
-		if u.usable() {
+		if u.usable() && u.down != firstCheck {
 			all++
 			if u.down == "" {
 				up++
 			}
 		}
 	}
-	return p.config.Passive.panics(up, all)
+	return p.config.Passive.panics(up, all), up == 0
 }
 
 // release gives a place back, to who has waited longest for it.

@@ -54,6 +54,10 @@ func (s *serving) serve() {
 		return
 	}
 	s.prepare(from, has)
+	if err := s.takeBody(); err != nil {
+		s.refuseBody(err)
+		return
+	}
 	var failed *failure
 	for now := s.began; ; now = time.Now() {
 		u, err := s.pool.acquire(s.b.ctx, &s.wish, now)
@@ -75,8 +79,7 @@ func (s *serving) serve() {
 			return
 		}
 		if failed.client {
-			s.refuse(&refusal{status: fasthttp.StatusBadRequest, code: "bad_request", detail: "the body of the request is broken", cause: failed.err})
-			s.ctx.SetConnectionClose()
+			s.refuseBody(failed.err)
 			return
 		}
 		if !failed.stale {
@@ -157,11 +160,8 @@ func (s *serving) try(u *upstream) *failure {
 // reached the upstream, or its method allows it (RFC 9110 section 9.2.2) and its
 // body is still there; within the pool's attempts and budget.
 func (s *serving) mayRetry(f *failure) bool {
-	request := &s.ctx.Request
 	switch {
-	case request.IsBodyStream() && !f.untouched:
-		return false
-	case !f.untouched && (s.protocol != "" || !isIdempotent(string(request.Header.Method()))):
+	case s.once && !f.untouched:
 		return false
 	case f.stale && s.attempts == 0:
 		return true // that the upstream closes idle connections is no failure of its
@@ -171,6 +171,11 @@ func (s *serving) mayRetry(f *failure) bool {
 
 func isIdempotent(method string) bool {
 	return slices.Contains([]string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}, method)
+}
+
+func (s *serving) refuseBody(err error) {
+	s.refuse(&refusal{status: fasthttp.StatusBadRequest, code: "bad_request", detail: "the body of the request is broken", cause: err})
+	s.ctx.SetConnectionClose()
 }
 
 func (s *serving) refuse(why *refusal) {

@@ -120,7 +120,7 @@ func TestEarlyHintsPass(t *testing.T) {
 	if !strings.HasPrefix(got, "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload; as=style\r\n\r\nHTTP/1.1 200 OK\r\n") {
 		t.Errorf("%q", got)
 	}
-	if got := e.raw("GET / HTTP/1.0\r\nHost: x\r\n\r\n"); strings.Contains(got, "103") {
+	if got := e.raw("GET / HTTP/1.0\r\nHost: x\r\n\r\n"); strings.Contains(got, "HTTP/1.1 103") {
 		t.Errorf("an HTTP/1.0 client got %q", got)
 	}
 }

@@ -49,8 +49,37 @@ func (u *upstream) usable() bool {
 	return u.setting == Enabled && !u.leaving && u.asked != 0 && !u.removed
 }
 
-// stays tells whether a client that has the upstream's cookie may come back.
-func (u *upstream) stays() bool { return u.setting != Disabled && u.down == "" }
+// stays tells whether a client that has the upstream's cookie may come back. One
+// that was not checked yet has not been found down: an edge that starts, or whose
+// config was reloaded, does not part clients from their upstreams.
+func (u *upstream) stays() bool {
+	return u.setting != Disabled && (u.down == "" || u.down == firstCheck)
+}
+
+// known is what the checks have found so far.
+func (u *upstream) known() health {
+	switch u.down {
+	case "":
+		return healthUp
+	case firstCheck:
+		return healthUnknown
+	}
+	return healthDown
+}
+
+// succeed takes over what operators, checks and the server itself have said of
+// the one that u is put in the place of; nil: of nobody.
+func (u *upstream) succeed(before *upstream) (known health) {
+	if before == nil {
+		return healthUnknown
+	}
+	u.setting, u.drainEnds = before.setting, before.drainEnds
+	if before.config.URL != u.config.URL {
+		return healthUnknown
+	}
+	u.down, u.asked, u.leaving, u.readySince = before.down, before.asked, before.leaving, before.readySince
+	return before.known()
+}
 
 // weight is its share at now, in hundredths: while it starts slowly it grows
 // from a hundredth of its own to the whole.

@@ -9,6 +9,7 @@ import (
 // visit is one request that is being served.
 type visit struct {
 	client   net.Conn // of the server's; only its state is looked at
+	once     bool     // it can't be sent again once an upstream may have seen some of it
 	attempts int      // that have failed so far
 	metDead  *links   // where the latest connection was one that had waited for too long; nil: nowhere
 

@@ -32,6 +32,9 @@ const patience = 30 * time.Second
 var program string
 
 func TestMain(m *testing.M) {
+	if serveAsBackend() {
+		return
+	}
 	folder, err := os.MkdirTemp("", "ss-e2e-")
 	if err != nil {
 		panic(err)

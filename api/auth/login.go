@@ -22,6 +22,12 @@ func (s Site) cookieName() string {
 	return "streamspace"
 }
 
+// IsLoginCookie tells the names that nobody else's cookie may have: it would
+// log people out, or be taken for a log-in.
+func IsLoginCookie(name string) bool {
+	return name == Site{Secure: true}.cookieName() || name == Site{}.cookieName()
+}
+
 func (s Site) cookie(value string, life time.Duration) *http.Cookie {
 	maxAge := int(life / time.Second)
 	if maxAge == 0 {

@@ -25,7 +25,7 @@ type edgeConfig struct {
 	Direct  directConfig  `yaml:"direct"`
 	Agents  agentsConfig  `yaml:"agents"`
 	Redis   *later        `yaml:"redis"`
-	Cluster *later        `yaml:"cluster"`
+	Cluster clusterConfig `yaml:"cluster"`
 	Pools   []poolConfig  `yaml:"pools"`
 	Routes  []routeConfig `yaml:"routes"`
 
@@ -216,8 +216,9 @@ func (c *edgeConfig) validate(f *faults) {
 	if h := c.Agents.Headroom; !(h >= 0 && h < 1) { // so that .nan is out of range too
 		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", h)
 	}
+	c.Cluster.validate(f)
 	c.validateBalancer(f)
-	for _, path := range []string{"redis", "cluster", "store.postgres", "tls.acme"} {
+	for _, path := range []string{"redis", "store.postgres", "tls.acme"} {
 		if f.has(path) {
 			f.add(path, "this version does not support it yet; remove it")
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
 )
 
@@ -158,6 +159,11 @@ func (p poolConfig) balancer() balancer.PoolConfig {
 func (c *edgeConfig) validateBalancer(f *faults) {
 	for _, fault := range c.balancerConfig().Validate() {
 		f.add(fault.Key, "%s", fault.Text)
+	}
+	for i, p := range c.Pools {
+		if p.Affinity != nil && auth.IsLoginCookie(p.Affinity.Cookie) {
+			f.add(fmt.Sprintf("pools[%d].affinity.cookie", i), "%q is the console's own log-in cookie; choose another name, like SSAFFINITY", p.Affinity.Cookie)
+		}
 	}
 	for i, text := range c.TrustedProxies {
 		if _, err := parseNetwork(text); err != nil {

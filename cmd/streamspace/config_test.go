@@ -69,6 +69,10 @@ func FuzzByteRate(f *testing.F) {
 }
 
 func TestFaultsNameTheirPlace(t *testing.T) {
+	short := filepath.Join(t.TempDir(), "cluster.secret")
+	if err := os.WriteFile(short, []byte(strings.Repeat("x", 31)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for text, want := range map[string]string{
 		"":                                       "edge.yml: tls: choose one",
 		"# only a comment\n":                     "edge.yml: tls: choose one",
@@ -96,6 +100,11 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "pools:\n  - {name: web, upstreams: [{url: 10.0.0.21}]}\nroutes: [{path: app, pool: wbe}]\n":                `edge.yml:4:17: routes[0].path: "app" must begin with a slash`,
 		smallestEdge + "pools: [{name: web, policy: fastest, upstreams: [{url: \"http://a\"}]}]\n":                                 `edge.yml:2:29: pools[0].policy: "fastest" is not a strategy; use one of: round_robin`,
 		smallestEdge + "pools: [{name: web, affinity: {ttl: 48h}, upstreams: [{url: \"http://a\", wait: 1}]}]\n":                   "edge.yml:2:73: pools[0].upstreams[0].wait: unknown key",
+		smallestEdge + "pools: [{name: web, affinity: {cookie: __Host-streamspace}, upstreams: [{url: \"http://a\"}]}]\n":          `edge.yml:2:40: pools[0].affinity.cookie: "__Host-streamspace" is the console's own log-in cookie`,
+		smallestEdge + "pools: [{name: web, affinity: {cookie: streamspace}, upstreams: [{url: \"http://a\"}]}]\n":                 `pools[0].affinity.cookie: "streamspace" is the console's own log-in cookie`,
+		smallestEdge + "cluster: {}\n":                                                                                             "edge.yml:2:10: cluster.secret_file: is missing",
+		smallestEdge + "cluster: {secret_file: /does/not/exist}\n":                                                                 "edge.yml:2:24: cluster.secret_file: can't be read: open /does/not/exist",
+		smallestEdge + "cluster: {secret_file: " + short + "}\n":                                                                   "edge.yml:2:24: cluster.secret_file: " + short + " has 31 bytes, too few for a secret",
 		smallestEdge + "trusted_proxies: [10.0.0.0/33]\n":                                                                          `edge.yml:2:19: trusted_proxies[0]: "10.0.0.0/33" is not a network`,
 		smallestEdge + "store: {postgres: {}}":                                                                                     "edge.yml:2:19: store.postgres: this version does not support it yet",
 		smallestEdge + "agents: {headroom: 1}":                                                                                     "edge.yml:2:20: agents.headroom: 1 is out of range",

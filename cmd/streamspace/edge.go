@@ -155,6 +155,13 @@ func (e *edge) openStore(ctx context.Context) (err error) {
 		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
 	}
 	e.store = db
+	if e.config.Cluster.SecretFile != "" {
+		secret, err := e.config.Cluster.secret()
+		if err != nil {
+			return fmt.Errorf("cluster.secret_file: %w", err)
+		}
+		e.store = clusterStore{db, secret}
+	}
 	e.auth, err = auth.New(ctx, e.store)
 	return err
 }

@@ -78,6 +78,9 @@ func (e *edge) openServers(context.Context) error {
 		MaxRequestBodySize:    bodyAhead,
 		NoDefaultDate:         true,
 		NoDefaultServerHeader: true,
+
+		DisablePreParseMultipartForm: true, // a form is passed on byte for byte, not written anew
+
 		ErrorHandler:          answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential
 		Logger:                fasthttpLog{e.log.Named("http")},

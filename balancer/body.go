@@ -1,0 +1,65 @@
+package balancer
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+// takeBody decides how the request's body goes on: a small one of a request that
+// may be sent again is read as a whole, all others are streams, which can be sent
+// once. The error is the client's.
+func (s *serving) takeBody() error {
+	request := &s.ctx.Request
+	s.once = s.protocol != "" || !isIdempotent(string(request.Header.Method()))
+	if !request.IsBodyStream() {
+		return nil
+	}
+	size := request.Header.ContentLength()
+	switch {
+	case size == chunked:
+		request.SetBodyStream(&steady{from: request.BodyStream(), ended: func() error {
+			return checkTrailers(&request.Header)
+		}}, chunked)
+	case !s.once && size <= wholeBody:
+		body := make([]byte, size)
+		if _, err := io.ReadFull(request.BodyStream(), body); err != nil {
+			return err
+		}
+		request.SetBodyRaw(body)
+		return nil
+	}
+	s.once = true
+	return nil
+}
+
+// steady keeps a body's error. fasthttp passes over one that comes with bytes and
+// reads on, so that a body which is broken between two chunks became whole.
+type steady struct {
+	from  io.Reader
+	ended func() error // optional: asked at the end whether that is a good one
+	err   error
+}
+
+func (s *steady) Read(p []byte) (n int, err error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, s.err = s.from.Read(p)
+	if s.err == io.EOF && s.ended != nil {
+		if err := s.ended(); err != nil {
+			s.err = err
+		}
+	}
+	return n, s.err
+}
+
+// checkTrailers finds what fasthttp lets pass in the names of trailers: spaces.
+func checkTrailers(h interface{ VisitAllTrailer(func(name []byte)) }) (err error) {
+	h.VisitAllTrailer(func(name []byte) {
+		if bytes.IndexByte(name, ' ') >= 0 {
+			err = errors.New("the name of a trailer has a space in it")
+		}
+	})
+	return err
+}

@@ -53,10 +53,9 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 	}
 	v.hold(l)
 	if request.IsBodyStream() {
-		l.sender, l.streams, l.by = v.client, true, time.Time{}
+		l.streams, l.by = true, time.Time{}
 	}
 	err = ls.send(l, request)
-	l.sender = nil
 	if err != nil && !l.answers() {
 		failed := ls.fail(v, l, err)
 		failed.client = !l.deaf
@@ -171,8 +170,7 @@ type answerBody struct {
 	over  func() // optional: called at the end, once
 	taken bool   // Close is not the end: who took it calls finish
 
-	writeBy time.Time // the client's deadline that is set
-	done    sync.Once
+	done sync.Once
 }
 
 // begin makes the body the response's stream.
@@ -192,10 +190,6 @@ func (b *answerBody) begin(response *fasthttp.Response) {
 const chunked = -1 // what fasthttp calls the length of a chunked body
 
 func (b *answerBody) Read(p []byte) (n int, err error) {
-	if by := time.Now().Add(b.link.wait); by.Sub(b.writeBy) > deadlineGrain(b.link.wait) {
-		b.writeBy = by
-		_ = b.visit.client.SetWriteDeadline(by) // the server's is for a whole answer, and this one may be large
-	}
 	n, err = b.from.Read(p)
 	limited, ok := b.from.(*io.LimitedReader)
 	switch {

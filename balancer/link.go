@@ -19,10 +19,9 @@ type link struct {
 	net.Conn // a *net.TCPConn, or a *tls.Conn over a *reactor.Transport
 	wait     time.Duration
 	reader   *bufio.Reader
-	used     bool     // it has carried a request before
-	deaf     bool     // it can't be written to any more
-	sender   net.Conn // the client whose body is being written; nil: none
-	streams  bool     // a body goes through it
+	used     bool // it has carried a request before
+	deaf     bool // it can't be written to any more
+	streams  bool // a body goes through it
 
 	by     time.Time // the deadline that is set
 	idleAt time.Time // when a sweep first met it without a request
@@ -36,9 +35,6 @@ func (l *link) extend(now time.Time) {
 	}
 	l.by = by
 	_ = l.Conn.SetDeadline(by) // fails when the connection is closed, as what comes next does
-	if l.sender != nil {       // the server's deadline is for a whole request, and this one may be large
-		_ = l.sender.SetReadDeadline(by)
-	}
 }
 
 // deadlineGrain is how much earlier than it should a deadline may come: moving

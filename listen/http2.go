@@ -205,7 +205,7 @@ func (h *HTTP2) serve(w http.ResponseWriter, r *http.Request) {
 		stream.WriteHeader(http.StatusNotImplemented) // RFC 9220 section 3
 	case r.Method == http.MethodConnect:
 		stream.WriteHeader(http.StatusMethodNotAllowed)
-	case !isTarget(r.RequestURI):
+	case !isTarget(r.RequestURI), !isWord(r.Method), promisesMore(r):
 		stream.WriteHeader(http.StatusBadRequest)
 	default:
 		if r.Body != nil && r.Body != http.NoBody {
@@ -220,7 +220,19 @@ func isTarget(path string) bool {
 	if path != "*" && !strings.HasPrefix(path, "/") {
 		return false
 	}
-	return !strings.ContainsFunc(path, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '#' })
+	return isWord(path) && !strings.Contains(path, "#")
+}
+
+// isWord tells whether a request line of HTTP/1.1 takes s as one part.
+func isWord(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == 0x7f })
+}
+
+// promisesMore tells a request that ended with its header and names a length of
+// its body nevertheless (RFC 9113 section 8.1.1); net/http lets it through.
+func promisesMore(r *http.Request) bool {
+	length := r.Header.Get("Content-Length")
+	return r.ContentLength == 0 && length != "" && length != "0"
 }
 
 // rewrite makes a request of HTTP/1.1 that says what the client's did.

@@ -73,8 +73,8 @@ func (c *Conn) readHeader() error {
 }
 
 // headerSize finds the PROXY header that b begins with; its size is 0 when there
-// is none. That is known once b has need bytes. A need of more than len(b) is a
-// lower bound.
+// is none. It is known when need is not more than len(b); otherwise a header would
+// have need bytes at least.
 func headerSize(b []byte) (size, need int, err error) {
 	is := func(signature []byte) bool {
 		n := min(len(b), len(signature))

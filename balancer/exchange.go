@@ -47,7 +47,7 @@ func (f *failure) Unwrap() error { return f.err }
 // With a status of 101 the connection is returned, and nothing has been read
 // behind the head but what its reader has.
 func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error) (*link, *failure) {
-	l, err := ls.get(ctx, v.metDead == ls, time.Now()) // who has met one dead connection does not try the next
+	l, err := ls.get(ctx, v.client, v.metDead == ls, time.Now()) // who has met one dead connection does not try the next
 	if err != nil {
 		return nil, &failure{err: err, untouched: true}
 	}

@@ -22,15 +22,29 @@ func http2Client(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: patience}
 }
 
-// startEdge runs an edge of the config, with a certificate of its own, beside
-// which the config has these lines.
-func startEdge(t *testing.T, lines string, variables ...string) *installation {
+// edgeOption changes how startEdge starts an edge.
+type edgeOption func(listen *string, variables *[]string)
+
+// withListen adds keys to the config's listen.
+func withListen(keys string) edgeOption {
+	return func(listen *string, _ *[]string) { *listen += ", " + keys }
+}
+
+func withVariable(variable string) edgeOption {
+	return func(_ *string, variables *[]string) { *variables = append(*variables, variable) }
+}
+
+// startEdge runs an edge with a certificate of its own, and lines in its config.
+func startEdge(t *testing.T, lines string, options ...edgeOption) *installation {
 	folder := t.TempDir()
 	address, admin := freePort(t), freePort(t)
-	file := filepath.Join(folder, "edge.yml")
-	writeText(t, file, fmt.Sprintf("listen: {https: %q, http: \"\", admin: %q}\ntls: {self_signed: true}\nstore: {sqlite: {path: %q}}\n%s",
-		address, admin, filepath.Join(folder, "data", "s.db"), lines))
-	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: startWith(t, append(environment(t), variables...), "edge", "--config", file)}
+	listen, variables := fmt.Sprintf(`https: %q, http: "", admin: %q`, address, admin), environment(t)
+	for _, option := range options {
+		option(&listen, &variables)
+	}
+	file := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf("listen: {%s}\ntls: {self_signed: true}\nstore: {sqlite: {path: %q}}\n%s",
+		listen, filepath.Join(folder, "data", "s.db"), lines))
+	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: startWith(t, variables, "edge", "--config", file)}
 	eventually(t, "the edge serves", in.healthy)
 	return in
 }
@@ -125,7 +139,7 @@ func TestWebSocketsOverHTTP2WhereTheyAreSwitchedOn(t *testing.T) {
 	lines := fmt.Sprintf("pools: [{name: web, upstreams: [{url: %q}]}]\nroutes: [{path: /app/, pool: web}]\n", upstream.URL)
 
 	t.Run("a pool's", func(t *testing.T) {
-		edge := startEdge(t, lines, extendedConnect)
+		edge := startEdge(t, lines, withVariable(extendedConnect))
 		in, out, response := overHTTP2(t, edge.URL+"/app/ws", http.Header{"Sec-Websocket-Protocol": {"words"}})
 		if response.StatusCode != http.StatusOK || response.Header.Get("Sec-WebSocket-Protocol") != "words" || response.Header.Get("Sec-WebSocket-Accept") != "" {
 			t.Fatalf("%s %q", response.Status, response.Header)

@@ -23,13 +23,13 @@ func hasLeft(conn net.Conn) bool {
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return true // it was closed here
+		return false
 	}
 	left := false
-	_ = raw.Control(func(fd uintptr) {
+	err = raw.Control(func(fd uintptr) {
 		look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		n, err := unix.Poll(look, 0)
 		left = err == nil && n > 0
 	})
-	return left
+	return left || err != nil // it was closed here
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/api/console"
+	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
@@ -85,6 +86,7 @@ func (e *edge) newPublicServer(handler fasthttp.RequestHandler) *fasthttp.Server
 	s.WriteTimeout = listen.WhileMoving
 	s.IdleTimeout = e.config.Timeouts.Idle.std()
 	s.HeaderReceived = bodyWhileMoving
+	s.ExpectHandler = e.expect
 	return s
 }
 
@@ -103,6 +105,15 @@ func (e *edge) newServer(handler fasthttp.RequestHandler) *fasthttp.Server {
 
 		DisablePreParseMultipartForm: true, // forms, too, go to pools as they come
 	}
+}
+
+// expect asks a pool's upstream whether it wants a body. What is the edge's own
+// takes every one, up to a size.
+func (e *edge) expect(ctx *fasthttp.RequestCtx) int {
+	if r := e.poolRoute(ctx); r != nil {
+		return e.balancer.Expect(ctx, r)
+	}
+	return http.StatusContinue
 }
 
 // bodyWhileMoving lets a body take its time once the header is there.
@@ -127,7 +138,7 @@ func (e *edge) joinPin() string {
 // route sends what the config's routes want to the balancer.
 func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
-		if r := e.balancer.Route(ctx); r != nil && (r.OfHost() || !isOwn(ctx.Path())) {
+		if r := e.poolRoute(ctx); r != nil {
 			e.balancer.Serve(ctx, r)
 		} else {
 			e.serveOwn(ctx, pages, control)
@@ -136,6 +147,14 @@ func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHan
 			ctx.SetConnectionClose()
 		}
 	}
+}
+
+// poolRoute is the way of a request that is not the edge's own; nil: it is.
+func (e *edge) poolRoute(ctx *fasthttp.RequestCtx) *balancer.Route {
+	if r := e.balancer.Route(ctx); r != nil && (r.OfHost() || !isOwn(ctx.Path())) {
+		return r
+	}
+	return nil
 }
 
 // serveOwn sends the two kinds of long-lived connection to their rooms and all

@@ -1,5 +1,7 @@
 package e2e
 
+//lint:file-ignore SA1019 http.Transport, which is to be used instead, does not take :protocol
+
 import (
 	"bufio"
 	"context"

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -72,9 +73,9 @@ listen edge
 			for _, http2 := range []bool{false, true} {
 				var local string
 				transport := &http.Transport{ForceAttemptHTTP2: http2, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-				transport.Dial = func(network, address string) (net.Conn, error) {
+				transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 					dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.7")}}
-					conn, err := dialer.Dial(network, address)
+					conn, err := dialer.DialContext(ctx, network, address)
 					if err == nil {
 						local = conn.LocalAddr().String()
 					}

@@ -34,7 +34,7 @@ func BenchmarkSmallGet(b *testing.B) {
 	})
 	defer func() { _ = balancer.Close(context.Background()) }()
 	for _, u := range balancer.table.Load().pools[0].upstreams {
-		u.links.dial = func(context.Context) (net.Conn, error) { return &memory{says: answer}, nil }
+		u.links.dial = func(context.Context, []byte) (net.Conn, error) { return &memory{says: answer}, nil }
 	}
 	server := fasthttp.Server{
 		Handler:           func(ctx *fasthttp.RequestCtx) { balancer.Serve(ctx, balancer.Route(ctx)) },

@@ -66,6 +66,7 @@ type checker struct {
 	address string       // "host:port" to connect to
 	host    string       // for the Host header, unless the config has one
 	tls     *tls.Config  // nil: plain. ServerName may be empty: the host of address
+	hello   []byte       // comes before all else
 	known   health       // what an earlier checker of the same upstream found
 
 	// told gets the result of every check, changed every change of health, after the
@@ -156,6 +157,11 @@ func (c *checker) check(ctx context.Context, config HealthConfig, good statuses)
 			<-closed
 		}
 	}()
+	if len(c.hello) > 0 {
+		if _, err := conn.Write(c.hello); err != nil {
+			return "", a, inWords(ctx, err, "connection", config.Timeout)
+		}
+	}
 	if config.TCP {
 		return "took a connection", a, nil
 	}

@@ -43,6 +43,8 @@ type PoolConfig struct {
 	Drain     time.Duration // how long a draining upstream keeps its clients; 0: 1 h
 	TLS       TLSConfig
 	Upstreams []UpstreamConfig
+
+	ProxyProtocol string // "v1" or "v2": connections begin with the client's address; "": none
 }
 
 // HashConfig is what the hash policy goes by.
@@ -219,6 +221,9 @@ func (c PoolConfig) validate(f *configFaults, names map[string]bool) {
 	}
 	if _, err := c.TLS.config("upstream"); err != nil {
 		f.add("tls."+err.key, "%s", err.text)
+	}
+	if !slices.Contains([]string{"", proxyV1, proxyV2}, c.ProxyProtocol) {
+		f.add("proxy_protocol", "%q is not one of: v1, v2", c.ProxyProtocol)
 	}
 	if len(c.Upstreams) == 0 {
 		f.add("upstreams", "at least one is needed, like {url: \"http://10.0.0.21:8080\"}")

@@ -47,16 +47,19 @@ func (f *failure) Unwrap() error { return f.err }
 // With a status of 101 the connection is returned, and nothing has been read
 // behind the head but what its reader has.
 func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error) (*link, *failure) {
-	l, err := ls.get(ctx, v.metDead == ls, v.once, time.Now()) // who has met one dead connection does not try the next
-	if err != nil {
-		return nil, &failure{err: err, untouched: true}
+	l, bodyOnly := v.asked, v.asked != nil
+	v.asked = nil
+	if l == nil {
+		var err error
+		if l, err = ls.get(ctx, v.client, v.metDead == ls, v.once, time.Now()); err != nil { // who has met one dead connection does not try the next
+			return nil, &failure{err: err, untouched: true}
+		}
+		v.hold(l)
 	}
-	v.hold(l)
 	if request.IsBodyStream() {
-		l.sender, l.streams, l.by = v.client, true, time.Time{}
+		l.streams, l.by = true, time.Time{}
 	}
-	err = ls.send(l, request)
-	l.sender = nil
+	err := ls.send(l, request, bodyOnly)
 	if err != nil && !l.answers() {
 		failed := ls.fail(v, l, err)
 		failed.client = !l.deaf
@@ -72,18 +75,24 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 		v.letGo()
 		return l, nil
 	}
+	return nil, ls.takeBody(v, l, response, !response.ConnectionClose())
+}
+
+// takeBody takes the body of the final answer; keep: the connection is good for
+// another request then.
+func (ls *links) takeBody(v *visit, l *link, response *fasthttp.Response, keep bool) *failure {
 	if takes, err := l.takeWhole(response); takes {
 		there := v.letGo()
 		if err != nil {
 			ls.drop(l)
-			return nil, &failure{err: err}
+			return &failure{err: err}
 		}
-		ls.giveBack(l, there && !response.ConnectionClose())
-		return nil, nil
+		ls.giveBack(l, there && keep)
+		return nil
 	}
-	body := &answerBody{links: ls, link: l, visit: v, keep: !response.ConnectionClose()}
+	body := &answerBody{links: ls, link: l, visit: v, keep: keep}
 	body.begin(response)
-	return nil, nil
+	return nil
 }
 
 func (ls *links) giveBack(l *link, good bool) {
@@ -118,8 +127,12 @@ func (ls *links) fail(v *visit, l *link, err error) *failure {
 	return f
 }
 
-func (ls *links) send(l *link, request *fasthttp.Request) error {
-	w := ls.buffers.writer(l)
+func (ls *links) send(l *link, request *fasthttp.Request, headIsThere bool) error {
+	var to io.Writer = l
+	if headIsThere {
+		to = &bodyOnly{to: l}
+	}
+	w := ls.buffers.writer(to)
 	defer ls.buffers.putWriter(w)
 	if err := request.Write(w); err != nil {
 		return err
@@ -171,8 +184,7 @@ type answerBody struct {
 	over  func() // optional: called at the end, once
 	taken bool   // Close is not the end: who took it calls finish
 
-	writeBy time.Time // the client's deadline that is set
-	done    sync.Once
+	done sync.Once
 }
 
 // begin makes the body the response's stream.
@@ -192,10 +204,6 @@ func (b *answerBody) begin(response *fasthttp.Response) {
 const chunked = -1 // what fasthttp calls the length of a chunked body
 
 func (b *answerBody) Read(p []byte) (n int, err error) {
-	if by := time.Now().Add(b.link.wait); by.Sub(b.writeBy) > deadlineGrain(b.link.wait) {
-		b.writeBy = by
-		_ = b.visit.client.SetWriteDeadline(by) // the server's is for a whole answer, and this one may be large
-	}
 	n, err = b.from.Read(p)
 	limited, ok := b.from.(*io.LimitedReader)
 	switch {

@@ -57,6 +57,12 @@ func startEdge(t testing.TB, c Config) *edge {
 				ctx.SetStatusCode(http.StatusTeapot)
 			}
 		},
+		ExpectHandler: func(ctx *fasthttp.RequestCtx) int {
+			if r := b.Route(ctx); r != nil {
+				return b.Expect(ctx, r)
+			}
+			return http.StatusContinue
+		},
 		StreamRequestBody: true, MaxRequestBodySize: 64 << 10, NoDefaultServerHeader: true, NoDefaultDate: true, NoDefaultContentType: true,
 		DisablePreParseMultipartForm: true, MaxIdleWorkerDuration: 10 * time.Millisecond, ReadTimeout: hang, Logger: quiet{},
 	}

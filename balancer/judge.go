@@ -157,6 +157,9 @@ func (u *upstream) check(p *pool, known health) {
 		told:    func(ok bool, _ string, a Answer) { p.reported(u, ok, a) },
 		changed: func(up bool, why string) { p.turned(ctx, u, up, why) },
 	}
+	if p.config.ProxyProtocol != "" {
+		c.hello = announcement(p.config.ProxyProtocol, nil)
+	}
 	if known == healthUnknown {
 		u.down = firstCheck
 	}

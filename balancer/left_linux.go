@@ -7,16 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// States of a TCP connection whose peer has said that it sends no more
-// (include/net/tcp_states.h), or is gone.
-const (
-	tcpClose     = 7
-	tcpCloseWait = 8
-	tcpLastAck   = 9
-)
-
 // hasLeft tells whether who is at the other end of conn, a client or an upstream,
-// has closed it.
+// has closed it, or has said that it sends no more.
 func hasLeft(conn net.Conn) bool {
 	for {
 		under, ok := conn.(interface{ NetConn() net.Conn })
@@ -25,18 +17,19 @@ func hasLeft(conn net.Conn) bool {
 		}
 		conn = under.NetConn()
 	}
-	tcp, ok := conn.(syscall.Conn)
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return false
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
-		return true // it was closed here
+		return false
 	}
 	left := false
-	_ = raw.Control(func(fd uintptr) {
-		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-		left = err == nil && (info.State == tcpCloseWait || info.State == tcpClose || info.State == tcpLastAck)
+	err = raw.Control(func(fd uintptr) {
+		look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(look, 0)
+		left = err == nil && n > 0
 	})
-	return left
+	return left || err != nil // it was closed here
 }

@@ -19,10 +19,11 @@ type link struct {
 	net.Conn // a *net.TCPConn, or a *tls.Conn over a *reactor.Transport
 	wait     time.Duration
 	reader   *bufio.Reader
-	used     bool     // it has carried a request before
-	deaf     bool     // it can't be written to any more
-	sender   net.Conn // the client whose body is being written; nil: none
-	streams  bool     // a body goes through it
+	used     bool // it has carried a request before
+	deaf     bool // it can't be written to any more
+	streams  bool // a body goes through it
+
+	announced string // whose it was said to be, "address:port"; empty: anybody's
 
 	by     time.Time // the deadline that is set
 	idleAt time.Time // when a sweep first met it without a request
@@ -36,9 +37,6 @@ func (l *link) extend(now time.Time) {
 	}
 	l.by = by
 	_ = l.Conn.SetDeadline(by) // fails when the connection is closed, as what comes next does
-	if l.sender != nil {       // the server's deadline is for a whole request, and this one may be large
-		_ = l.sender.SetReadDeadline(by)
-	}
 }
 
 // deadlineGrain is how much earlier than it should a deadline may come: moving
@@ -107,10 +105,11 @@ func (b *buffers) putWriter(w *bufio.Writer) {
 // links are the connections to one upstream that wait for the next request.
 // They don't bound how many there are; who sends requests does.
 type links struct {
-	dial    func(ctx context.Context) (net.Conn, error)
-	wait    time.Duration // for one read or write
-	keep    time.Duration // how long one waits for a request
-	buffers *buffers
+	dial     func(ctx context.Context, hello []byte) (net.Conn, error)
+	wait     time.Duration // for one read or write
+	keep     time.Duration // how long one waits for a request
+	buffers  *buffers
+	announce string // the version of a PROXY header; empty: none, and every client may have every connection
 
 	mu     sync.Mutex
 	idle   []*link // the newest last
@@ -120,35 +119,42 @@ type links struct {
 // get returns the connection that was used last, so that the others can go, or
 // a new one. once: the request can't be sent again, so no connection will do that
 // the upstream has closed already.
-func (ls *links) get(ctx context.Context, fresh, once bool, now time.Time) (*link, error) {
-	l := ls.newest()
+func (ls *links) get(ctx context.Context, client net.Conn, fresh, once bool, now time.Time) (*link, error) {
+	var whose string
+	if ls.announce != "" {
+		whose = client.RemoteAddr().String()
+	}
+	l := ls.newest(whose)
 	for l != nil && (fresh || once && hasLeft(l.Conn)) {
 		_ = l.Close()
-		l = ls.newest()
+		l = ls.newest(whose)
 	}
 	if l == nil {
-		conn, err := ls.dial(ctx)
+		var hello []byte
+		if whose != "" {
+			hello = announcement(ls.announce, client)
+		}
+		conn, err := ls.dial(ctx, hello)
 		if err != nil {
 			return nil, err
 		}
-		l, now = &link{Conn: conn, wait: ls.wait}, time.Now()
+		l, now = &link{Conn: conn, wait: ls.wait, announced: whose}, time.Now()
 	}
 	l.extend(now)
 	l.reader = ls.buffers.reader(l)
 	return l, nil
 }
 
-func (ls *links) newest() *link {
+func (ls *links) newest(whose string) *link {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	last := len(ls.idle) - 1
-	if last < 0 {
-		return nil
+	for i := len(ls.idle) - 1; i >= 0; i-- {
+		if l := ls.idle[i]; l.announced == whose {
+			ls.idle = slices.Delete(ls.idle, i, i+1)
+			return l
+		}
 	}
-	l := ls.idle[last]
-	ls.idle[last] = nil
-	ls.idle = ls.idle[:last]
-	return l
+	return nil
 }
 
 // put gives a connection back for the next request. One that says something
@@ -201,15 +207,24 @@ func (ls *links) close() {
 	ls.idle = nil
 }
 
-// dialer connects to an upstream within limit, TLS included. config is nil for
-// plain connections.
-func dialer(address string, config *tls.Config, limit time.Duration) func(ctx context.Context) (net.Conn, error) {
-	return func(ctx context.Context) (net.Conn, error) {
+// dialer connects to an upstream within limit, TLS included. hello comes before
+// all else. config is nil for plain connections.
+func dialer(address string, config *tls.Config, limit time.Duration) func(ctx context.Context, hello []byte) (net.Conn, error) {
+	return func(ctx context.Context, hello []byte) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-		if err != nil || config == nil {
-			return conn, err
+		if err != nil {
+			return nil, err
+		}
+		if len(hello) > 0 {
+			if _, err := conn.Write(hello); err != nil { // a new connection has room for it
+				_ = conn.Close()
+				return nil, err
+			}
+		}
+		if config == nil {
+			return conn, nil
 		}
 		secure := tls.Client(reactor.NewTransport(conn), config)
 		if err := secure.HandshakeContext(ctx); err != nil {

@@ -80,7 +80,9 @@ func (p *pool) load(c PoolConfig) {
 
 // sameConnections tells whether a pool's connections to its upstreams are made
 // in the same way.
-func sameConnections(a, b PoolConfig) bool { return a.TLS == b.TLS && a.Timeouts == b.Timeouts }
+func sameConnections(a, b PoolConfig) bool {
+	return a.TLS == b.TLS && a.Timeouts == b.Timeouts && a.ProxyProtocol == b.ProxyProtocol
+}
 
 // newUpstream takes the config of a pool and an upstream that are valid. p.mu is
 // held.
@@ -96,7 +98,7 @@ func (p *pool) newUpstream(c UpstreamConfig) *upstream {
 			p.b.log.Error("an upstream can't be connected to", zap.String("pool", p.name), zap.String("upstream", u.id), zap.String("setting", "tls."+fault.key), zap.String("error", fault.text))
 		}
 	}
-	u.links = &links{dial: dialer(u.address, u.tls, p.config.Timeouts.Connect), wait: p.config.Timeouts.Idle, keep: p.config.Timeouts.Keep, buffers: p.b.buffers}
+	u.links = &links{dial: dialer(u.address, u.tls, p.config.Timeouts.Connect), wait: p.config.Timeouts.Idle, keep: p.config.Timeouts.Keep, buffers: p.b.buffers, announce: p.config.ProxyProtocol}
 	return u
 }
 

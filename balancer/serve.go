@@ -15,13 +15,22 @@ import (
 // Serve answers a request for which Route has found a way. The server's listener
 // must be one of reactor.Lend.
 func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
-	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
-	s.visit.client, s.visit.came = ctx.Conn(), s.began
-	b.visits.of(ctx.ConnID()).add(&s.visit)
+	if s, ok := ctx.UserValue(expecting{}).(*serving); ok {
+		s.goOnExpected()
+		return
+	}
+	s := b.begin(ctx, r)
 	s.serve()
 	if !s.streams {
 		s.end()
 	}
+}
+
+func (b *Balancer) begin(ctx *fasthttp.RequestCtx, r *Route) *serving {
+	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
+	s.visit.client, s.visit.came = ctx.Conn(), s.began
+	b.visits.of(ctx.ConnID()).add(&s.visit)
+	return s
 }
 
 // serving is one request's way through the balancer.
@@ -41,6 +50,7 @@ type serving struct {
 	status   int
 	refused  *refusal // nil: the answer is an upstream's
 	streams  bool     // it goes on when the handler has returned
+	asks     bool     // the client waits for an upstream's word before it sends the body
 }
 
 func (s *serving) serve() {
@@ -54,13 +64,23 @@ func (s *serving) serve() {
 		return
 	}
 	s.prepare(from, has)
-	if err := s.takeBody(); err != nil {
+	if s.asks {
+		s.once = !isIdempotent(string(h.Method()))
+	} else if err := s.takeBody(); err != nil {
 		s.refuseBody(err)
 		return
 	}
+	s.find(s.began)
+}
+
+// find tries upstreams until one serves the request, or none is left to try.
+func (s *serving) find(now time.Time) {
 	var failed *failure
-	for now := s.began; ; now = time.Now() {
-		u, err := s.pool.acquire(s.b.ctx, &s.wish, now)
+	for ; ; now = time.Now() {
+		u, err := s.upstream, error(nil)
+		if s.asked == nil {
+			u, err = s.pool.acquire(s.b.ctx, &s.wish, now)
+		}
 		if err != nil && failed != nil {
 			s.refuse(answerRefusal(failed)) // it says more than that no other is left
 			return
@@ -121,8 +141,14 @@ func (s *serving) prepare(from client, has fields) {
 
 // try lets one upstream serve the request.
 func (s *serving) try(u *upstream) *failure {
-	link, failed := u.links.exchange(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints)
-	if failed != nil {
+	var link *link
+	var failed *failure
+	if s.asks {
+		s.asked, failed = u.links.ask(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints)
+	} else {
+		link, failed = u.links.exchange(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints)
+	}
+	if failed != nil || s.asked != nil {
 		return failed
 	}
 	response := &s.ctx.Response

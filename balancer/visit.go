@@ -11,11 +11,13 @@ type visit struct {
 	client   net.Conn // of the server's; only its state is looked at
 	once     bool     // it can't be sent again once an upstream may have seen some of it
 	attempts int      // that have failed so far
+	asked    *link    // has the request's head and waits for the body; nil: none
 	metDead  *links   // where the latest connection was one that had waited for too long; nil: nowhere
 
 	mu      sync.Mutex
-	link    *link // that carries the request now
-	aborted bool  // the client has gone
+	link    *link  // that carries the request now
+	aborted bool   // the client has gone
+	orphan  func() // see wait; nil: nobody waits
 
 	came          time.Time
 	list          *visitList
@@ -41,10 +43,15 @@ func (v *visit) letGo() (there bool) {
 
 func (v *visit) abort() {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.aborted = true
 	if v.link != nil {
 		_ = v.link.Close()
+	}
+	orphan := v.orphan
+	v.orphan = nil
+	v.mu.Unlock()
+	if orphan != nil {
+		orphan()
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // descriptors or memory for one connection more. fasthttp takes that for the
 // listener's end, with which the edge would leave: anybody who opens enough
 // connections could end it. Those that run go on, and those that ask for
-// nothing end by readTimeout.
+// nothing end by timeouts.header.
 type patientListener struct {
 	net.Listener
 	log  *zap.Logger

@@ -81,11 +81,12 @@ func (c *certificates) load(certFile, keyFile string) error {
 	return nil
 }
 
-// serverTLS is the edge's side of every handshake.
-func (c *certificates) serverTLS() *tls.Config {
+// serverTLS is the edge's side of every handshake. protocols are those of ALPN,
+// the best first.
+func (c *certificates) serverTLS(protocols ...string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"},
+		NextProtos: protocols,
 		// One update, one record: small ones for a first megabyte would cost a
 		// viewer's connection dearly, and an update is of no use in parts.
 		DynamicRecordSizingDisabled: true,

@@ -29,6 +29,8 @@ type edgeConfig struct {
 	Pools   []poolConfig  `yaml:"pools"`
 	Routes  []routeConfig `yaml:"routes"`
 
+	Timeouts timeoutsConfig `yaml:"timeouts"`
+
 	TrustedProxies []string `yaml:"trusted_proxies"` // whose words about a client count
 
 	flags map[string]string // by key: the flag that set it, for errors to name; nil: all came from a file
@@ -61,6 +63,9 @@ type listenConfig struct {
 	HTTPS string `yaml:"https"`
 	HTTP  string `yaml:"http"` // redirects to HTTPS; serves everything when TLS is off; empty: not opened
 	Admin string `yaml:"admin"`
+
+	HTTP2         bool     `yaml:"http2"`
+	ProxyProtocol []string `yaml:"proxy_protocol"` // who may begin a connection with a PROXY header
 }
 
 type tlsConfig struct {
@@ -150,12 +155,14 @@ func defaultEdgeConfig() *edgeConfig {
 		host = "edge"
 	}
 	return &edgeConfig{
-		Listen: listenConfig{HTTPS: ":443", HTTP: ":80", Admin: "127.0.0.1:9090"},
+		Listen: listenConfig{HTTPS: ":443", HTTP: ":80", Admin: "127.0.0.1:9090", HTTP2: true},
 		Node:   nodeConfig{ID: host},
 		Store:  storeConfig{SQLite: sqliteConfig{Path: "/var/lib/streamspace/streamspace.db"}},
 		VNC:    vncConfig{MaxStreams: 1000, ClipboardIn: true, TicketTTL: duration(time.Hour)},
 		Drain:  drainConfig{Timeout: duration(30 * time.Second)},
 		Agents: agentsConfig{Strategy: "weighted_least_connections", Headroom: 0.2, LostAfter: duration(10 * time.Minute)},
+
+		Timeouts: defaultTimeouts(),
 	}
 }
 
@@ -181,6 +188,7 @@ func (c *edgeConfig) validate(f *faults) {
 	}
 	c.validateListen(f)
 	c.validateTLS(f)
+	c.Timeouts.validate(f)
 	if !nameRule.MatchString(c.Node.ID) {
 		f.add("node.id", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Node.ID)
 	}
@@ -235,6 +243,11 @@ func (c *edgeConfig) validateListen(f *faults) {
 			if overlap(l.address, other.address) {
 				f.add(l.key, "%q is the port of %s (%q); choose another", l.address, c.called(other.key), other.address)
 			}
+		}
+	}
+	for i, text := range c.Listen.ProxyProtocol {
+		if _, err := parseNetwork(text); err != nil {
+			f.add(fmt.Sprintf("listen.proxy_protocol[%d]", i), "%s", err)
 		}
 	}
 	if !c.TLS.Off && c.Listen.HTTPS == "" {

@@ -25,6 +25,8 @@ type poolConfig struct {
 	Drain     duration         `yaml:"drain"`
 	TLS       upstreamTLS      `yaml:"tls"`
 	Upstreams []upstreamConfig `yaml:"upstreams"`
+
+	ProxyProtocol string `yaml:"proxy_protocol"`
 }
 
 type poolHash struct {
@@ -134,6 +136,8 @@ func (p poolConfig) balancer() balancer.PoolConfig {
 		Timeouts:  balancer.Timeouts{Connect: p.Timeouts.Connect.std(), Idle: p.Timeouts.Idle.std(), Keep: p.Timeouts.Keep.std()},
 		Drain:     p.Drain.std(),
 		TLS:       balancer.TLSConfig(p.TLS),
+
+		ProxyProtocol: p.ProxyProtocol,
 	}
 	if p.Passive.Panic != nil {
 		c.Passive.Panic = *p.Passive.Panic

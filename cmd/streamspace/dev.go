@@ -115,7 +115,7 @@ func (c *devCommand) announce(ctx context.Context, s *surroundings, e *edge, dat
 
 func (c *devCommand) edgeConfig(data string) *edgeConfig {
 	config := defaultEdgeConfig()
-	config.Listen = listenConfig{HTTPS: c.Listen, Admin: c.Admin}
+	config.Listen = listenConfig{HTTPS: c.Listen, Admin: c.Admin, HTTP2: true}
 	config.TLS.SelfSigned = true
 	config.Store.SQLite.Path = filepath.Join(data, "streamspace.db")
 	config.Direct.Allow = c.DirectAllow

@@ -23,6 +23,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
+	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
@@ -89,6 +90,8 @@ type edge struct {
 	public   []net.Listener
 	admin    net.Listener
 	server   *fasthttp.Server
+	http2    *listen.HTTP2    // nil: not served
+	inside   *fasthttp.Server // of its requests
 	adminWeb *http.Server
 	redirect net.Listener // plain HTTP that only points to HTTPS; nil when there is none
 	draining atomic.Bool
@@ -228,7 +231,7 @@ func (e *edge) serve(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
 	var parts errgroup.Group
-	failed := make(chan error, 5) // one place for each part that can fail
+	failed := make(chan error, 7) // one place for each part that can fail
 	start := func(part string, run func() error) {
 		parts.Go(func() error {
 			if err := run(); err != nil {
@@ -240,6 +243,10 @@ func (e *edge) serve(ctx context.Context) error {
 	start("sessions", func() error { return e.sessions.Run(background) })
 	for _, l := range e.public {
 		start("server", func() error { return e.server.Serve(l) })
+	}
+	if e.http2 != nil {
+		start("http2", e.http2.Serve)
+		start("http2 requests", func() error { return e.inside.Serve(reactor.Lend(e.http2.Inside())) })
 	}
 	if e.redirect != nil {
 		start("redirect", func() error { return closedIsNil(e.serveRedirect()) })
@@ -284,7 +291,12 @@ func (e *edge) drain() error {
 	if err := e.coord.Close(); err != nil {              // ends the event streams
 		e.log.Warn("closing the event streams", zap.Error(err))
 	}
-	if err := e.server.ShutdownWithContext(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+	var requests errgroup.Group
+	requests.Go(func() error { return e.server.ShutdownWithContext(ctx) })
+	if e.http2 != nil {
+		requests.Go(func() error { return errors.Join(e.http2.Shutdown(ctx), e.inside.ShutdownWithContext(ctx)) })
+	}
+	if err := requests.Wait(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("draining requests: %w", err)
 	}
 	e.balancer.Drain(ctx)
@@ -305,6 +317,9 @@ func (e *edge) close() error {
 	}
 	if e.viewers != nil {
 		errs = append(errs, e.viewers.Close(ctx))
+	}
+	if e.http2 != nil { // has ended, unless the edge never served
+		errs = append(errs, e.http2.Shutdown(ctx))
 	}
 	if e.balancer != nil {
 		errs = append(errs, e.balancer.Close(ctx))

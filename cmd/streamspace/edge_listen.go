@@ -10,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
@@ -57,12 +60,33 @@ func (e *edge) listenPublic(open func(key, address string) (net.Listener, error)
 // secure puts the certificates, where there are any, to the public listeners.
 func (e *edge) secure(context.Context) error {
 	for i, l := range e.public {
+		l = e.wait(l)
 		if e.certificates != nil {
-			l = newTLSListener(l, e.certificates.serverTLS())
+			l = newTLSListener(l, e.certificates.serverTLS(e.protocols()...))
 		}
 		e.public[i] = reactor.Lend(l)
 	}
+	if e.redirect != nil {
+		e.redirect = e.wait(e.redirect)
+	}
 	return nil
+}
+
+// wait gives the connections of l their PROXY headers and their timeouts.
+func (e *edge) wait(l net.Listener) net.Listener {
+	o := e.config.accepting()
+	o.Refused = func(proxy net.Addr, why error) {
+		e.log.Warn("connection of a proxy refused", zap.Stringer("proxy", proxy), zap.Error(why))
+	}
+	return listen.Listen(l, o)
+}
+
+// protocols are what browsers may choose from, the best first.
+func (e *edge) protocols() []string {
+	if e.config.Listen.HTTP2 {
+		return []string{protocolHTTP2, "http/1.1"}
+	}
+	return []string{"http/1.1"}
 }
 
 func listenError(key, address string, err error) error {

@@ -19,17 +19,15 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/api/console"
+	"github.com/streamspace-dev/streamspace-edge/balancer"
+	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
-// Limits of the public server. Streams are hijacked connections and have none
-// of these timeouts.
+// Limits of the public server.
 const (
-	readTimeout  = 20 * time.Second // TLS handshake, header and body of one request
-	writeTimeout = 30 * time.Second // one answer
-	idleTimeout  = 75 * time.Second // a kept-alive connection between requests
-	maxHeader    = 16 << 10         // bytes of request line and header
-	bodyAhead    = 64 << 10         // of a body, is read before it is served
+	maxHeader = 16 << 10 // bytes of request line and header
+	bodyAhead = 64 << 10 // of a body, is read before it is served
 )
 
 func (e *edge) openServers(context.Context) error {
@@ -68,26 +66,65 @@ func (e *edge) openServers(context.Context) error {
 		SecureCookies:    e.certificates != nil,
 		JoinPin:          e.joinPin(),
 	})
-	e.server = &fasthttp.Server{
-		Handler:               e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.hub)),
-		ReadTimeout:           readTimeout,
-		WriteTimeout:          writeTimeout,
-		IdleTimeout:           idleTimeout,
+	handler := e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.hub))
+	e.server = e.newPublicServer(handler)
+	if e.certificates != nil && e.config.Listen.HTTP2 {
+		e.openHTTP2(handler)
+	}
+	e.adminWeb = &http.Server{Handler: e.adminPages(), ReadHeaderTimeout: adminTimeout}
+	return nil
+}
+
+// adminTimeout is for the header of a request to the private listener.
+const adminTimeout = 20 * time.Second
+
+// newPublicServer serves clients' connections; its listeners must be of
+// listen.Listen.
+func (e *edge) newPublicServer(handler fasthttp.RequestHandler) *fasthttp.Server {
+	s := e.newServer(handler)
+	s.ReadTimeout = e.config.Timeouts.Header.std()
+	s.WriteTimeout = listen.WhileMoving
+	s.IdleTimeout = e.config.Timeouts.Idle.std()
+	s.HeaderReceived = bodyWhileMoving
+	s.ExpectHandler = e.expect
+	return s
+}
+
+// newServer serves requests of HTTP/1.1 without timeouts.
+func (e *edge) newServer(handler fasthttp.RequestHandler) *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:               handler,
 		ReadBufferSize:        maxHeader,
 		StreamRequestBody:     true, // pools take bodies of any size; the API has a limit of its own
 		MaxRequestBodySize:    bodyAhead,
 		NoDefaultDate:         true,
 		NoDefaultServerHeader: true,
-
-		DisablePreParseMultipartForm: true, // a form is passed on byte for byte, not written anew
-
 		ErrorHandler:          answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential
 		Logger:                fasthttpLog{e.log.Named("http")},
+
+		DisablePreParseMultipartForm: true, // a form is passed on byte for byte, not written anew
 	}
-	e.adminWeb = &http.Server{Handler: e.adminPages(), ReadHeaderTimeout: readTimeout}
-	return nil
 }
+
+// expect asks a pool's upstream whether it wants a body. What is the edge's own
+// takes every one, up to a size.
+func (e *edge) expect(ctx *fasthttp.RequestCtx) int {
+	if r := e.poolRoute(ctx); r != nil {
+		return e.balancer.Expect(ctx, r)
+	}
+	return http.StatusContinue
+}
+
+// bodyWhileMoving lets a body take its time once the header is there.
+func bodyWhileMoving(header *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if size := header.ContentLength(); size > 0 || size == chunked {
+		return fasthttp.RequestConfig{ReadTimeout: listen.WhileMoving}
+	}
+	return fasthttp.RequestConfig{}
+}
+
+const chunked = -1 // what fasthttp calls the length of a chunked body
 
 // joinPin is what a join token carries so that an agent knows a self-signed
 // edge; empty when the certificate can be verified by its chain.
@@ -101,7 +138,7 @@ func (e *edge) joinPin() string {
 // route sends what the config's routes want to the balancer.
 func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
-		if r := e.balancer.Route(ctx); r != nil && (r.OfHost() || !isOwn(ctx.Path())) {
+		if r := e.poolRoute(ctx); r != nil {
 			e.balancer.Serve(ctx, r)
 		} else {
 			e.serveOwn(ctx, pages, control)
@@ -110,6 +147,14 @@ func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHan
 			ctx.SetConnectionClose()
 		}
 	}
+}
+
+// poolRoute is the way of a request that is not the edge's own; nil: it is.
+func (e *edge) poolRoute(ctx *fasthttp.RequestCtx) *balancer.Route {
+	if r := e.balancer.Route(ctx); r != nil && (r.OfHost() || !isOwn(ctx.Path())) {
+		return r
+	}
+	return nil
 }
 
 // serveOwn sends the two kinds of long-lived connection to their rooms and all
@@ -146,8 +191,8 @@ func setDate(ctx *fasthttp.RequestCtx) {
 func (e *edge) serveRedirect() error {
 	_, httpsPort, _ := net.SplitHostPort(e.public[0].Addr().String())
 	server := &fasthttp.Server{
-		ReadTimeout:           readTimeout,
-		WriteTimeout:          writeTimeout,
+		ReadTimeout:           e.config.Timeouts.Header.std(),
+		WriteTimeout:          e.config.Timeouts.Write.std(),
 		NoDefaultServerHeader: true,
 		Logger:                fasthttpLog{e.log.Named("http")},
 		Handler: func(ctx *fasthttp.RequestCtx) {

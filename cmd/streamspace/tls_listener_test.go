@@ -22,7 +22,7 @@ func TestPlainHTTPToTheHTTPSPortIsToldSo(t *testing.T) {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "served") })}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(newTLSListener(tcp, made.serverTLS())) }()
+	go func() { served <- server.Serve(newTLSListener(tcp, made.serverTLS("http/1.1"))) }()
 	defer func() { server.Close(); <-served }()
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}

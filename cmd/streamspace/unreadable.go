@@ -23,7 +23,7 @@ func answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &header):
 		status, detail = http.StatusRequestHeaderFieldsTooLarge, "the request line and header are larger than 16 KiB"
 	case errors.As(err, &network) && network.Timeout():
-		status, detail = http.StatusRequestTimeout, "the request did not come within "+readTimeout.String()
+		status, detail = http.StatusRequestTimeout, "the request did not come in time, see timeouts.header and timeouts.body"
 	}
 	id := uuid.Must(uuid.NewV7()).String()
 	body, err := json.Marshal(api.NewProblem(status, store.Invalid, detail, id))

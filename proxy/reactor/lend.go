@@ -19,7 +19,7 @@ func (l lender) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if secure, ok := conn.(*tls.Conn); ok {
+	if secure, ok := conn.(secured); ok {
 		return &lentTLS{lent{Conn: conn}, secure}, nil
 	}
 	return &lent{Conn: conn}, nil
@@ -46,18 +46,23 @@ func (c *lent) Close() error {
 	return c.Conn.Close()
 }
 
-// lentTLS has what tells fasthttp that a connection is one of TLS.
+// secured has what tells fasthttp that a connection is one of TLS.
+type secured interface {
+	Handshake() error
+	ConnectionState() tls.ConnectionState
+}
+
 type lentTLS struct {
 	lent
-	secure *tls.Conn
+	secure secured
 }
 
 func (c *lentTLS) Handshake() error                     { return c.secure.Handshake() }
 func (c *lentTLS) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }
 
 // TakeOver takes a hijacked connection from the fasthttp server of a listener
-// of Lend. conn is as the listener below accepted it, a *net.TCPConn or a
-// *tls.Conn, and the caller's to close. ahead is what the server had read of it
+// of Lend. conn is as the listener below accepted it, a *tls.Conn or a socket
+// (without what has a Socket method around it), and the caller's to close. ahead is what the server had read of it
 // already; an error of the connection comes again at the next read.
 //
 // It has to be called by the hijack handler. Without an error, hijacked may not
@@ -80,7 +85,27 @@ func TakeOver(hijacked net.Conn) (conn net.Conn, ahead []byte, err error) {
 		ahead = append(ahead, b[:n]...)
 		if err != nil {
 			_ = conn.SetReadDeadline(time.Time{})
-			return conn, ahead, nil
+			return socketOf(conn), ahead, nil
 		}
 	}
+}
+
+// Reclaim takes a connection of a listener of Lend that its server has passed on
+// whole, nothing read. It is the caller's to close.
+func Reclaim(passed net.Conn) (conn net.Conn, err error) {
+	lent, ok := passed.(interface{ take() net.Conn })
+	if !ok {
+		return nil, fmt.Errorf("the listener of a %T is none of Lend", passed)
+	}
+	return lent.take(), nil
+}
+
+// socketOf is the socket below a connection that offers it, else conn.
+func socketOf(conn net.Conn) net.Conn {
+	if around, ok := conn.(interface{ Socket() net.Conn }); ok {
+		if socket := around.Socket(); socket != nil {
+			return socket
+		}
+	}
+	return conn
 }

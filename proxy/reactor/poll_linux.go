@@ -143,6 +143,7 @@ func readinessOf(events uint32) (r readiness) {
 func (e *epoll) adopt(conn net.Conn, c *Conn) source {
 	var raw syscall.RawConn
 	var err error
+	conn = socketOf(conn)
 	switch conn := conn.(type) {
 	case *net.TCPConn:
 		raw, err = conn.SyscallConn()

@@ -25,7 +25,7 @@ type Transport struct {
 }
 
 // NewTransport lets a loop run the TLS connection that will be made over conn,
-// a TCP or UNIX socket.
+// a TCP or UNIX socket, or what offers one by a method Socket() net.Conn.
 func NewTransport(conn net.Conn) *Transport { return &Transport{Conn: conn} }
 
 func (t *Transport) enter(l *Loop) { t.loop, t.Conn = l, nil }

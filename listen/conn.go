@@ -1,0 +1,184 @@
+// Package listen is the edge's way in below HTTP/1.1: what a connection begins
+// with (PROXY protocol), how long it may stand still, and HTTP/2.
+package listen
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Options are what connections are accepted by.
+type Options struct {
+	Body  time.Duration // between two reads of what has no deadline but WhileMoving
+	Write time.Duration // the same of writes: in which the client takes nothing
+
+	// Proxies may begin a connection with a PROXY header, whose addresses are
+	// the connection's from then on. Its deadline is that of the first read.
+	Proxies []netip.Prefix
+	// Refused is told why a proxy's connection was closed. nil: not told.
+	Refused func(proxy net.Addr, why error)
+}
+
+// WhileMoving as a server's timeout lets a connection read or write for as long
+// as bytes move: no more than Options.Body or Write pass between two of them.
+// Any other timeout is one for the whole, as ever.
+const WhileMoving = 10000 * time.Hour
+
+// Listen makes a *Conn of every connection, which must be of TCP.
+func Listen(l net.Listener, o Options) net.Listener { return listener{l, o} }
+
+type listener struct {
+	net.Listener
+	options Options
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	accepted, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{Conn: accepted, options: &l.options}
+	c.remote, c.local = accepted.RemoteAddr(), accepted.LocalAddr()
+	if peer, err := netip.ParseAddrPort(c.remote.String()); err == nil {
+		c.begins = slices.ContainsFunc(l.options.Proxies, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) })
+	}
+	return c, nil
+}
+
+// Conn is a client's connection. One goroutine may read while another writes.
+type Conn struct {
+	net.Conn
+	options *Options
+
+	// The reader's, until begins is false.
+	begins        bool   // a PROXY header may come first
+	ahead         []byte // was read behind it
+	failed        error  // of the header
+	remote, local net.Addr
+
+	readMoves, writeMoves atomic.Bool  // no deadline but WhileMoving
+	readBy, writeBy       atomic.Int64 // the deadline that is set then, in nanoseconds of UNIX time; 0: none of ours
+	delivered             uint64       // bytes that the client had acknowledged at the last deadline; the writer's
+}
+
+// RemoteAddr is the client's, once something has been read.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// LocalAddr is where the client connected to, once something has been read.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// NetConn is the connection below.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
+// Socket is the connection below for who reads and writes it from now on; nil
+// while bytes of it are here.
+func (c *Conn) Socket() net.Conn {
+	if c.begins || len(c.ahead) > 0 {
+		return nil
+	}
+	return c.Conn
+}
+
+// CloseWrite says that no more bytes come.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// far is how far ahead a deadline is that says WhileMoving.
+const far = WhileMoving / 2
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
+func (c *Conn) SetDeadline(at time.Time) error {
+	return errors.Join(c.SetReadDeadline(at), c.SetWriteDeadline(at))
+}
+
+// SetReadDeadline takes WhileMoving from now, too.
+func (c *Conn) SetReadDeadline(at time.Time) error {
+	c.readBy.Store(0)
+	if moves := time.Until(at) > far; moves {
+		c.readMoves.Store(true)
+		return nil // the next read sets one
+	}
+	c.readMoves.Store(false)
+	return c.Conn.SetReadDeadline(at)
+}
+
+// SetWriteDeadline takes WhileMoving from now, too. It leaves a deadline that
+// was set for a write before: another one is worth its cost when that is near.
+func (c *Conn) SetWriteDeadline(at time.Time) error {
+	if moves := time.Until(at) > far; moves {
+		if !c.writeMoves.Swap(true) {
+			c.writeBy.Store(0)
+		}
+		return nil
+	}
+	c.writeMoves.Store(false)
+	return c.Conn.SetWriteDeadline(at)
+}
+
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.begins {
+		c.begin()
+	}
+	if c.failed != nil {
+		return 0, c.failed
+	}
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+			c.ahead = nil
+		}
+		return n, nil
+	}
+	if c.readMoves.Load() {
+		if by, ok := later(&c.readBy, c.options.Body); ok {
+			_ = c.Conn.SetReadDeadline(by) // fails when the connection is closed, as the read does
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *Conn) Write(p []byte) (written int, err error) {
+	for {
+		moves := c.writeMoves.Load()
+		if moves {
+			if by, ok := later(&c.writeBy, c.options.Write); ok {
+				_ = c.Conn.SetWriteDeadline(by)
+			}
+		}
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		if !moves || !errors.Is(err, os.ErrDeadlineExceeded) || !c.took(n) {
+			return written, err
+		}
+		c.writeBy.Store(0)
+	}
+}
+
+// took tells whether a client whose write came to its deadline has taken
+// something nevertheless: of the write, or of what the kernel held for it. A
+// slow client's socket takes more only when a third of its buffer is free.
+func (c *Conn) took(n int) bool {
+	before := c.delivered
+	c.delivered = acknowledged(c.Conn)
+	return n > 0 || c.delivered > before
+}
+
+// later moves a deadline when that is worth it: not for a quarter of the time,
+// and not for less than a second.
+func later(deadline *atomic.Int64, wait time.Duration) (by time.Time, ok bool) {
+	by = time.Now().Add(wait)
+	if by.UnixNano()-deadline.Load() <= int64(min(time.Second, wait/4)) {
+		return by, false
+	}
+	deadline.Store(by.UnixNano())
+	return by, true
+}

@@ -10,12 +10,15 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
+
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // Serve answers a request for which Route has found a way. The server's listener
 // must be one of reactor.Lend.
 func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
-	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
+	s := &serving{b: b, ctx: ctx, route: r, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
 	s.visit.client, s.visit.came = ctx.Conn(), s.began
 	b.visits.of(ctx.ConnID()).add(&s.visit)
 	s.serve()
@@ -29,11 +32,13 @@ type serving struct {
 	visit
 	b        *Balancer
 	ctx      *fasthttp.RequestCtx
+	route    *Route
 	pool     *pool
 	began    time.Time
-	id       string // of the request
-	http11   bool   // the client's version
-	protocol string // that the client asks to go on with; empty: none
+	id       string     // of the request
+	addr     netip.Addr // of the client itself
+	http11   bool       // the client's version
+	protocol string     // that the client asks to go on with; empty: none
 	rules    *rules
 	wish     wish
 	upstream *upstream // that serves it; nil: none
@@ -41,16 +46,30 @@ type serving struct {
 	status   int
 	refused  *refusal // nil: the answer is an upstream's
 	streams  bool     // it goes on when the handler has returned
+
+	// For the metrics and the access log; see record.go.
+	tries            int              // how often it was sent
+	queued, answered time.Duration    // it waited for a place; for the last answer's head
+	sent             *counted         // its body; nil: that has a size
+	received         *answerBody      // nil: it was read as a whole
+	join             *reactor.Joined  // the end of its upgraded connection; nil: there was none
+	kept             *accesslog.Entry // what the server has forgotten; nil: nothing
+	limitFields      [][2]string      // what the answer says of rate limits
 }
 
 func (s *serving) serve() {
 	from := s.b.clientOf(s.ctx)
 	h := &s.ctx.Request.Header
 	s.id = requestID(h, from.trusted, s.began)
+	s.addr, s.http11 = clientAddr(h, from, s.b.trusted), h.IsHTTP11()
 	has, why := examine(s.ctx)
 	if why != nil {
 		s.refuse(why)
 		s.ctx.SetConnectionClose() // where the request ends is a matter of opinion
+		return
+	}
+	if over := s.limit(); over != nil {
+		s.refuse(&refusal{status: fasthttp.StatusTooManyRequests, code: rateLimited, detail: over.Error()})
 		return
 	}
 	s.prepare(from, has)
@@ -102,8 +121,8 @@ func (s *serving) prepare(from client, has fields) {
 	uri := request.URI()
 	uri.DisablePathNormalizing = true // the upstream gets the path as it was sent
 	s.wish.mark, s.wish.expires, s.wish.marked = s.rules.markOf(h, s.began)
-	s.wish.key = s.rules.keyOf(h, clientAddr(h, from, s.b.trusted))
-	s.http11 = h.IsHTTP11()
+	s.wish.key = s.rules.keyOf(h, s.addr)
+	s.wish.queued = &s.queued
 	if has.has(fieldUpgrade) && hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
 	}
@@ -114,18 +133,23 @@ func (s *serving) prepare(from client, has fields) {
 		h.Set(fasthttp.HeaderConnection, "Upgrade")
 		h.Set(fasthttp.HeaderUpgrade, s.protocol)
 	}
+	s.countBody()
 }
 
 // try lets one upstream serve the request.
 func (s *serving) try(u *upstream) *failure {
-	link, failed := u.links.exchange(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints)
+	sent := time.Now()
+	s.tries++
+	link, failed := u.links.exchange(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints, sent)
+	now := time.Now()
+	s.answered = now.Sub(sent)
 	if failed != nil {
 		return failed
 	}
+	u.metrics.responses.Observe(s.answered.Seconds())
 	response := &s.ctx.Response
 	s.status = response.StatusCode()
 	body, streams := response.BodyStream().(*answerBody)
-	now := time.Now()
 	s.placed = link != nil || streams
 	s.pool.answered(u, s.status, now, !s.placed)
 	has := fieldsOf(&response.Header)
@@ -135,13 +159,14 @@ func (s *serving) try(u *upstream) *failure {
 	}
 	stripConnection(&response.Header, has)
 	response.Header.SetCanonical(requestIDName, []byte(s.id))
+	s.tellLimits(&response.Header)
 	s.pool.setAffinity(&response.Header, s.rules.affinity, u, &s.wish, s.ctx.IsTLS(), now)
 	if link != nil {
 		s.goOn(link, protocol)
 		return nil
 	}
 	if streams {
-		body.over, s.streams = s.end, true
+		body.over, s.streams, s.received = s.end, true, body
 		if !s.http11 && response.Header.ContentLength() < 0 {
 			s.answerOld(body)
 			return nil
@@ -176,6 +201,7 @@ func isIdempotent(method string) bool {
 func (s *serving) refuse(why *refusal) {
 	s.refused, s.status = why, why.status
 	why.answer(&s.ctx.Response, s.id)
+	s.tellLimits(&s.ctx.Response.Header)
 }
 
 // end is the request's last turn.

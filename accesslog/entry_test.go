@@ -37,6 +37,8 @@ func TestEntryBoundsAndEscapesWhatClientsSay(t *testing.T) {
 		{"a\r\nb\x00\x1b[31m\x7f", "a\r\nb\x00\x1b[31m\x7f"}, // as JSON tells it
 		{"bad\xff\xc3", "bad\ufffd\ufffd"},
 		{"\u202etxt\u2028\u0085\ufeff", "\ufffdtxt\ufffd\ufffd\ufffd"},
+		{"/api/v1/ssk_abc/x", "/api/v1/[redacted]/x"},
+		{"/ws/eyJhbGciOi.eyJzdWIi.x", "/ws/[redacted]"},
 		{"größe €😀", "größe €😀"},
 		{strings.Repeat("x", 5000), strings.Repeat("x", mostPath) + "…"},
 		{strings.Repeat("€", 5000), strings.Repeat("€", (mostPath+2)/3) + "…"},

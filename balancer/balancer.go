@@ -89,7 +89,8 @@ func (b *Balancer) Route(ctx *fasthttp.RequestCtx) *Route {
 	return matchRoute(t.routes, ctx.Host(), ctx.Path())
 }
 
-func (b *Balancer) trusted(addr netip.Addr) bool {
+// Trusted tells whether addr is that of a proxy whose words about a client count.
+func (b *Balancer) Trusted(addr netip.Addr) bool {
 	return slices.ContainsFunc(b.table.Load().trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 

@@ -12,10 +12,10 @@ import (
 // has.
 func (b *Balancer) Client(peer netip.Addr, forwardedFor []string) netip.Addr {
 	peer = peer.Unmap()
-	if !b.trusted(peer) {
+	if !b.Trusted(peer) {
 		return peer
 	}
-	return nearest(peer, forwardedFor, b.trusted)
+	return nearest(peer, forwardedFor, b.Trusted)
 }
 
 // clientAddr is Client for a request of which c is known.

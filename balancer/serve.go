@@ -61,7 +61,7 @@ func (s *serving) serve() {
 	from := s.b.clientOf(s.ctx)
 	h := &s.ctx.Request.Header
 	s.id = requestID(h, from.trusted, s.began)
-	s.addr, s.http11 = clientAddr(h, from, s.b.trusted), h.IsHTTP11()
+	s.addr, s.http11 = clientAddr(h, from, s.b.Trusted), h.IsHTTP11()
 	has, why := examine(s.ctx)
 	if why != nil {
 		s.refuse(why)
@@ -224,7 +224,7 @@ func (s *serving) passHints() error {
 func (b *Balancer) clientOf(ctx *fasthttp.RequestCtx) client {
 	addr, _ := netip.AddrFromSlice(ctx.RemoteIP())
 	addr = addr.Unmap()
-	return client{peer: addr, trusted: b.trusted(addr), secure: ctx.IsTLS()}
+	return client{peer: addr, trusted: b.Trusted(addr), secure: ctx.IsTLS()}
 }
 
 // requestID is a trusted proxy's, when it has one, or a new one.

@@ -31,6 +31,10 @@ type edgeConfig struct {
 
 	TrustedProxies []string `yaml:"trusted_proxies"` // whose words about a client count
 
+	AccessLog  accessLogConfig   `yaml:"access_log"`
+	RateLimits []rateLimitConfig `yaml:"rate_limits"`
+	Limits     limitsConfig      `yaml:"limits"`
+
 	flags map[string]string // by key: the flag that set it, for errors to name; nil: all came from a file
 }
 
@@ -69,6 +73,8 @@ type tlsConfig struct {
 	SelfSigned bool   `yaml:"self_signed"`
 	Off        bool   `yaml:"off"`
 	ACME       *later `yaml:"acme"`
+
+	HSTS hstsConfig `yaml:"hsts"`
 }
 
 type nodeConfig struct {
@@ -156,6 +162,8 @@ func defaultEdgeConfig() *edgeConfig {
 		VNC:    vncConfig{MaxStreams: 1000, ClipboardIn: true, TicketTTL: duration(time.Hour)},
 		Drain:  drainConfig{Timeout: duration(30 * time.Second)},
 		Agents: agentsConfig{Strategy: "weighted_least_connections", Headroom: 0.2, LostAfter: duration(10 * time.Minute)},
+
+		AccessLog: accessLogConfig{Sample: 1},
 	}
 }
 
@@ -217,6 +225,7 @@ func (c *edgeConfig) validate(f *faults) {
 		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", h)
 	}
 	c.validateBalancer(f)
+	c.validateWatch(f)
 	for _, path := range []string{"redis", "cluster", "store.postgres", "tls.acme"} {
 		if f.has(path) {
 			f.add(path, "this version does not support it yet; remove it")

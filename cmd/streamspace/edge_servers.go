@@ -62,6 +62,10 @@ func (e *edge) openServers(context.Context) error {
 		Pools:            e.pools,
 		SetUpstream:      e.setUpstream,
 		Reload:           e.reload,
+		Client:           e.client,
+		Limit:            e.limitPage,
+		Ended:            e.answered,
+		HSTS:             e.config.TLS.HSTS.header(),
 		TicketTTL:        e.config.VNC.TicketTTL.std(),
 		PublicURL:        e.publicURL,
 		AllowedOrigins:   e.config.allowedOrigins(),
@@ -69,7 +73,7 @@ func (e *edge) openServers(context.Context) error {
 		JoinPin:          e.joinPin(),
 	})
 	e.server = &fasthttp.Server{
-		Handler:               e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.hub)),
+		Handler:               e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.watchAgents(e.hub))),
 		ReadTimeout:           readTimeout,
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
@@ -78,7 +82,7 @@ func (e *edge) openServers(context.Context) error {
 		MaxRequestBodySize:    bodyAhead,
 		NoDefaultDate:         true,
 		NoDefaultServerHeader: true,
-		ErrorHandler:          answerUnreadable,
+		ErrorHandler:          e.answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential
 		Logger:                fasthttpLog{e.log.Named("http")},
 	}
@@ -114,8 +118,8 @@ func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHan
 func (e *edge) serveOwn(ctx *fasthttp.RequestCtx, pages, control fasthttp.RequestHandler) {
 	setDate(ctx)
 	switch string(ctx.Path()) {
-	case "/ws/vnc":
-		e.viewers.ServeViewer(ctx)
+	case viewerPath:
+		e.serveViewer(ctx)
 	case tunnel.ConnectPath:
 		if string(ctx.Request.Header.Peek("Upgrade")) == tunnel.StreamProtocol {
 			e.hub.ServeStream(ctx)
@@ -129,7 +133,7 @@ func (e *edge) serveOwn(ctx *fasthttp.RequestCtx, pages, control fasthttp.Reques
 
 // isOwn tells the paths that stay the edge's when a route is for every host.
 func isOwn(path []byte) bool {
-	return bytes.HasPrefix(path, []byte("/api/v1/")) || string(path) == "/ws/vnc" || string(path) == "/health"
+	return bytes.HasPrefix(path, []byte("/api/v1/")) || string(path) == viewerPath || string(path) == "/health"
 }
 
 // setDate does what the server leaves out, so that the date of an upstream's

@@ -59,7 +59,6 @@ func TestEachRequestsEndIsToldOnce(t *testing.T) {
 	cookie := w.logIn(alice)
 	seen.last(t, 3)
 	l := dialEvents(t, nil, w.url, http.Header{"Cookie": {cookie}, "Origin": {w.url}})
-	time.Sleep(50 * time.Millisecond)
 	seen.last(t, 3) // it goes on
 	_ = l.ws.Close(websocket.StatusNormalClosure, "")
 	if end := seen.last(t, 4); end.Status != 101 || end.Route != "/api/v1/events" {

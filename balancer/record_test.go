@@ -276,6 +276,27 @@ func TestTheAccessLogTellsOfClientsThatLeft(t *testing.T) {
 	}
 }
 
+// TestTheAccessLogTellsOfClientsThatLeaveAmidTheAnswer: also what they had asked
+// for, which the server forgets soon after.
+func TestTheAccessLogTellsOfClientsThatLeaveAmidTheAnswer(t *testing.T) {
+	s := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			_, _ = w.Write(make([]byte, 64<<10))
+		}
+	})
+	w := startObserved(t, onePool(nil, s))
+	conn := w.dial()
+	_, _ = io.WriteString(conn, "GET /endless HTTP/1.1\r\nHost: x\r\nUser-Agent: test\r\n\r\n")
+	if _, err := io.ReadFull(conn, make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	one := w.lines(1)[0]
+	if one.Ended != "client_left" || one.Status != 200 || one.Path != "/endless" || one.Method != "GET" || one.UserAgent != "test" || one.BytesOut < 100_000-1000 {
+		t.Errorf("%+v", one)
+	}
+}
+
 // TestQueuedRequestsTellHowLong: and the gauge tells how many there are.
 func TestQueuedRequestsTellHowLong(t *testing.T) {
 	hold := make(chan bool)

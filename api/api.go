@@ -61,6 +61,19 @@ type Options struct {
 	SetUpstream func(pool, upstream, setting string) (Upstream, error) // setting: "enabled", "draining" or "disabled"; NotFound
 	Reload      func() (changed []string, err error)                   // reads the config again; Invalid: it has faults, and nothing was changed
 
+	// Client is the address of who sent r, where the connection is a proxy's, as
+	// "HOST:PORT". nil: r.RemoteAddr.
+	Client func(r *http.Request) string
+	// Limit counts a request: first with a zero caller, and again once that is
+	// known. RateLimited refuses it. It may set headers of the answer. nil: there
+	// are no limits.
+	Limit func(r *http.Request, c auth.Caller, answer http.Header) error
+	// Ended is told of each request once, an upgraded one's connection at its end.
+	// r must not be kept. nil: nobody needs it.
+	Ended func(r *http.Request, e Ended)
+	// HSTS is sent as Strict-Transport-Security; empty: it is not.
+	HSTS string
+
 	TicketTTL        time.Duration                // 0: auth.DefaultTicketTTL
 	BlockClipboardIn bool                         // what viewers paste is dropped, which tickets tell
 	PublicURL        func(r *http.Request) string // the origin by which the client of r reaches the edge; nil: the request's host

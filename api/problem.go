@@ -37,6 +37,8 @@ func answerOf(code store.Code) (status, retryAfter int) {
 		return http.StatusUpgradeRequired, 0
 	case store.Limit:
 		return http.StatusTooManyRequests, 3
+	case store.RateLimited:
+		return http.StatusTooManyRequests, 0 // the limit has told
 	case store.NoAgent:
 		return http.StatusServiceUnavailable, 10
 	case store.Unavailable:
@@ -70,6 +72,7 @@ func NewProblem(status int, code store.Code, detail, requestID string) Problem {
 // goes to the log only.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	code := store.CodeOf(err)
+	recorderOf(w).code = code
 	status, retryAfter := answerOf(code)
 	p := NewProblem(status, code, "something went wrong in this server; its log says what, under the request id", w.Header().Get(requestIDHeader))
 	var known *store.Error
@@ -88,6 +91,20 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h.Set("Cache-Control", "no-store")
 	s.write(w, ProblemType, status, p)
+}
+
+// recorderOf finds the request's recorder below what compresses its answer.
+func recorderOf(w http.ResponseWriter) *recorder {
+	for {
+		switch under := w.(type) {
+		case *recorder:
+			return under
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = under.Unwrap()
+		default:
+			return &recorder{} // of nobody
+		}
+	}
 }
 
 func (s *server) writeJSON(w http.ResponseWriter, status int, v any) error {

@@ -75,7 +75,11 @@ func (s *server) newRoutes() *http.ServeMux {
 	}
 	mux := http.NewServeMux()
 	for path, methods := range paths {
-		mux.Handle(path, s.byMethod(methods))
+		if h := s.byMethod(methods); verbatim(path) {
+			mux.Handle(path, h)
+		} else {
+			mux.Handle(path, compress(h))
+		}
 	}
 	mux.Handle("/api/", s.noPage())
 	if s.o.Console != nil {
@@ -117,6 +121,9 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, route route) err
 	}
 	c, err := s.o.Auth.Request(r, s.site)
 	if err != nil {
+		return err
+	}
+	if err := s.limit(w, r, c); err != nil {
 		return err
 	}
 	if err := auth.May(c, route.verb, nil); err != nil {

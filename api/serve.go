@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -25,13 +26,18 @@ func (s *server) ServeHTTP(rw http.ResponseWriter, outer *http.Request) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 	defer cancel()
 	r := detached(ctx, outer)
+	if s.o.Client != nil {
+		r.RemoteAddr = s.o.Client(r)
+	}
 	h := rw.Header()
 	h.Set(requestIDHeader, requestID(r))
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	s.setSecurity(h)
 
 	w := s.record(rw, r)
-	defer w.end()
+	defer func() {
+		w.end()
+		w.over(r)
+	}()
 	defer func() {
 		fault := recover()
 		switch {
@@ -45,7 +51,30 @@ func (s *server) ServeHTTP(rw http.ResponseWriter, outer *http.Request) {
 			}
 		}
 	}()
+	if err := s.limit(w, r, auth.Caller{}); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	s.routes.ServeHTTP(w, r)
+}
+
+// setSecurity lets no browser take an answer for a page, run anything in it or
+// show it in another site's; the console's pages set what they need instead.
+func (s *server) setSecurity(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if s.o.HSTS != "" {
+		h.Set("Strict-Transport-Security", s.o.HSTS)
+	}
+}
+
+func (s *server) limit(w http.ResponseWriter, r *http.Request, c auth.Caller) error {
+	if s.o.Limit == nil {
+		return nil
+	}
+	return s.o.Limit(r, c, w.Header())
 }
 
 // detached copies r with a context of its own. Under fasthttp the strings of a
@@ -92,6 +121,7 @@ type recorder struct {
 
 	status int // 0: nothing was written yet
 	bytes  int
+	code   store.Code // of the problem that is the answer; empty: it is none
 	ended  bool
 }
 

@@ -323,7 +323,9 @@ func (w *world) send(method, path, body string, header ...string) answer {
 	if a.body, err = io.ReadAll(response.Body); err != nil {
 		w.t.Fatal(err)
 	}
-	holdAgainstDescription(w.t, request, body, a)
+	plain := a
+	plain.body = decoded(w.t, a.header.Get("Content-Encoding"), a.body)
+	holdAgainstDescription(w.t, request, body, plain)
 	if response.Header.Get(requestIDHeader) == "" {
 		w.t.Errorf("%s %s: no %s", method, path, requestIDHeader)
 	}

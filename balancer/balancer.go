@@ -12,7 +12,9 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
+	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 // Options are what a Balancer works with.
@@ -22,6 +24,10 @@ type Options struct {
 	Reactor *reactor.Reactor  // carries upgraded connections; the caller closes it after Close
 	Secret  []byte            // of the affinity cookies; the same on every edge
 	Changed func(pool string) // optional: an upstream's state is another one
+	Access  *accesslog.Log    // nil: off; the caller closes it after Close
+	// Take counts for rate limits, as store.Coord does. nil: this process alone
+	// counts.
+	Take func(ctx context.Context, bucket string, r store.Rate) (store.Taken, error)
 }
 
 // Balancer sends requests to the upstreams of pools. Its methods are safe for
@@ -41,7 +47,9 @@ type Balancer struct {
 
 	loading sync.Mutex // one Load at a time
 	table   atomic.Pointer[table]
-	retired []*pool // not in the table any more, but with clients; guarded by loading
+	retired []*pool        // not in the table any more, but with clients; guarded by loading
+	told    map[place]bool // has series in the metrics; guarded by loading
+	stale   bool           // something has gone of which they tell; guarded by loading
 }
 
 // table is what a config comes to. It is not changed.
@@ -49,6 +57,7 @@ type table struct {
 	routes  []Route
 	pools   []*pool // in the config's order
 	trusted []netip.Prefix
+	limits  []*limit
 }
 
 // sweepEvery is how often clients that left, idle connections and drains are
@@ -60,9 +69,13 @@ func New(o Options) *Balancer {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	b := &Balancer{options: o, log: o.Log, buffers: newBuffers()}
+	if o.Take == nil {
+		o.Take = store.NewLocal().Take
+	}
+	b := &Balancer{options: o, log: o.Log, buffers: newBuffers(), told: map[place]bool{}}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.table.Store(&table{})
+	o.Metrics.of.Store(b)
 	b.running.Go(b.sweep)
 	return b
 }
@@ -76,7 +89,8 @@ func (b *Balancer) Route(ctx *fasthttp.RequestCtx) *Route {
 	return matchRoute(t.routes, ctx.Host(), ctx.Path())
 }
 
-func (b *Balancer) trusted(addr netip.Addr) bool {
+// Trusted tells whether addr is that of a proxy whose words about a client count.
+func (b *Balancer) Trusted(addr netip.Addr) bool {
 	return slices.ContainsFunc(b.table.Load().trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
@@ -87,7 +101,7 @@ func (b *Balancer) Load(c Config) {
 	b.loading.Lock()
 	defer b.loading.Unlock()
 	old := b.table.Load()
-	next := &table{trusted: c.Trusted}
+	next := &table{trusted: c.Trusted, limits: b.newLimits(c.RateLimits)}
 	named := map[string]*pool{}
 	for _, config := range c.Pools {
 		config = config.withDefaults()
@@ -100,7 +114,10 @@ func (b *Balancer) Load(c Config) {
 		next.pools = append(next.pools, p)
 	}
 	for _, r := range c.Routes {
-		next.routes = append(next.routes, Route{strings.ToLower(r.Host), r.Path, named[r.Pool]})
+		next.routes = append(next.routes, Route{
+			host: strings.ToLower(r.Host), path: r.Path, pool: named[r.Pool],
+			name: r.label(), metrics: b.options.Metrics.route(r.label()), limits: b.newLimits(r.RateLimits),
+		})
 	}
 	sortRoutes(next.routes)
 	b.table.Store(next)
@@ -110,6 +127,31 @@ func (b *Balancer) Load(c Config) {
 			b.retired = append(b.retired, p)
 		}
 	}
+	for _, r := range old.routes {
+		if !slices.ContainsFunc(next.routes, func(n Route) bool { return n.name == r.name }) {
+			b.options.Metrics.forgetRoute(r.name)
+		}
+	}
+	for name := range old.limitNames() {
+		if !next.limitNames()[name] {
+			b.options.Metrics.limited.DeleteLabelValues(name)
+		}
+	}
+	b.forgetGone()
+}
+
+// limitNames are those of all rate limits.
+func (t *table) limitNames() map[string]bool {
+	names := map[string]bool{}
+	for _, l := range t.limits {
+		names[l.name] = true
+	}
+	for _, r := range t.routes {
+		for _, l := range r.limits {
+			names[l.name] = true
+		}
+	}
+	return names
 }
 
 func (b *Balancer) sweepPools(now time.Time) {
@@ -119,6 +161,10 @@ func (b *Balancer) sweepPools(now time.Time) {
 		p.sweep(now)
 	}
 	b.retired = slices.DeleteFunc(b.retired, func(p *pool) bool { return p.sweep(now) })
+	if b.stale {
+		b.stale = false
+		b.forgetGone()
+	}
 }
 
 func (t *table) pool(name string) *pool {

@@ -18,9 +18,10 @@ func (s *serving) takeBody() error {
 	size := request.Header.ContentLength()
 	switch {
 	case size == chunked:
-		request.SetBodyStream(&steady{from: request.BodyStream(), ended: func() error {
+		s.sent = &steady{from: request.BodyStream(), ended: func() error {
 			return checkTrailers(&request.Header)
-		}}, chunked)
+		}}
+		request.SetBodyStream(s.sent, chunked)
 	case !s.once && size <= wholeBody:
 		body := make([]byte, size)
 		if _, err := io.ReadFull(request.BodyStream(), body); err != nil {
@@ -38,6 +39,7 @@ func (s *serving) takeBody() error {
 type steady struct {
 	from  io.Reader
 	ended func() error // optional: asked at the end whether that is a good one
+	n     int64        // bytes that were read of it
 	err   error
 }
 
@@ -46,6 +48,7 @@ func (s *steady) Read(p []byte) (n int, err error) {
 		return 0, s.err
 	}
 	n, s.err = s.from.Read(p)
+	s.n += int64(n)
 	if s.err == io.EOF && s.ended != nil {
 		if err := s.ended(); err != nil {
 			s.err = err

@@ -19,13 +19,18 @@ type Config struct {
 	Pools   []PoolConfig
 	Routes  []RouteConfig
 	Trusted []netip.Prefix // of proxies whose words about a client count
+
+	RateLimits []RateLimitConfig // beside those of the routes; also for the edge's own pages
 }
 
 // RouteConfig sends requests to a pool.
 type RouteConfig struct {
+	Name string // in metrics and logs; "": host and path
 	Host string // "desk.example.org", or "*.example.org" for one label before it; "": every host
 	Path string // "/app/": all below it; "/app": that and all below it
 	Pool string
+
+	RateLimits []RateLimitConfig
 }
 
 // PoolConfig is a named group of upstreams.
@@ -144,9 +149,17 @@ func (c Config) Validate() []Fault {
 	for i, p := range c.Pools {
 		f.under(fmt.Sprintf("pools[%d].", i), func() { p.validate(f, names) })
 	}
-	seen := map[[2]string]bool{}
+	seen, labels, limits := map[[2]string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, r := range c.Routes {
-		f.under(fmt.Sprintf("routes[%d].", i), func() { r.validate(f, names, seen) })
+		f.under(fmt.Sprintf("routes[%d].", i), func() {
+			r.validate(f, names, seen, labels)
+			for j, l := range r.RateLimits {
+				f.under(fmt.Sprintf("rate_limits[%d].", j), func() { l.validate(f, limits, true) })
+			}
+		})
+	}
+	for i, l := range c.RateLimits {
+		f.under(fmt.Sprintf("rate_limits[%d].", i), func() { l.validate(f, limits, false) })
 	}
 	return f.list
 }
@@ -252,7 +265,17 @@ func (c UpstreamConfig) validate(f *configFaults, ids map[string]bool) {
 	}
 }
 
-func (c RouteConfig) validate(f *configFaults, pools map[string]bool, seen map[[2]string]bool) {
+// label is the route's name in metrics and logs.
+func (c RouteConfig) label() string { return orElse(c.Name, strings.ToLower(c.Host)+c.Path) }
+
+func (c RouteConfig) validate(f *configFaults, pools map[string]bool, seen map[[2]string]bool, labels map[string]bool) {
+	switch {
+	case c.Name != "" && !poolName.MatchString(c.Name):
+		f.add("name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Name)
+	case c.Name != "" && labels[c.Name]:
+		f.add("name", "%q is the name of another route", c.Name)
+	}
+	labels[c.Name] = true
 	switch host := strings.TrimPrefix(c.Host, "*."); {
 	case strings.ContainsAny(host, "*/:@ "):
 		f.add("host", "%q is not a host; write it without scheme and port, like \"desk.example.org\" or \"*.example.org\"", c.Host)

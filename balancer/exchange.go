@@ -46,12 +46,12 @@ func (f *failure) Unwrap() error { return f.err }
 //
 // With a status of 101 the connection is returned, and nothing has been read
 // behind the head but what its reader has.
-func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error) (*link, *failure) {
+func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error, now time.Time) (*link, *failure) {
 	l, bodyOnly := v.asked, v.asked != nil
 	v.asked = nil
 	if l == nil {
 		var err error
-		if l, err = ls.get(ctx, v.client, v.metDead == ls, v.once, time.Now()); err != nil { // who has met one dead connection does not try the next
+		if l, err = ls.get(ctx, v.client, v.metDead == ls, v.once, now); err != nil { // who has met one dead connection does not try the next
 			return nil, &failure{err: err, untouched: true}
 		}
 		v.hold(l)
@@ -175,14 +175,16 @@ func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, 
 
 // answerBody is the body of an answer that is too large to be kept.
 type answerBody struct {
-	links *links
-	link  *link
-	visit *visit
-	keep  bool // the connection is good for another request
-	from  io.Reader
-	whole bool   // its end has been read
-	over  func() // optional: called at the end, once
-	taken bool   // Close is not the end: who took it calls finish
+	links  *links
+	link   *link
+	visit  *visit
+	keep   bool // the connection is good for another request
+	from   io.Reader
+	whole  bool   // its end has been read
+	n      int64  // bytes that were read of it
+	failed error  // why no more can be; nil: nothing has failed
+	over   func() // optional: called at the end, once
+	taken  bool   // Close is not the end: who took it calls finish
 
 	done sync.Once
 }
@@ -205,6 +207,7 @@ const chunked = -1 // what fasthttp calls the length of a chunked body
 
 func (b *answerBody) Read(p []byte) (n int, err error) {
 	n, err = b.from.Read(p)
+	b.n += int64(n)
 	limited, ok := b.from.(*io.LimitedReader)
 	switch {
 	case ok && limited.N == 0: // who knows the size may not read on to the end
@@ -213,6 +216,9 @@ func (b *answerBody) Read(p []byte) (n int, err error) {
 		err = io.ErrUnexpectedEOF
 	case err == io.EOF:
 		b.whole = true
+	}
+	if err != nil && err != io.EOF {
+		b.failed = err
 	}
 	return n, err
 }

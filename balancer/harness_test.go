@@ -27,7 +27,7 @@ type edge struct {
 	addr string
 }
 
-func startEdge(t testing.TB, c Config) *edge {
+func startEdge(t testing.TB, c Config, change ...func(*Options)) *edge {
 	t.Helper()
 	if faults := c.Validate(); len(faults) > 0 {
 		t.Fatalf("the config: %v", faults)
@@ -40,10 +40,14 @@ func startEdge(t testing.TB, c Config) *edge {
 	if _, fuzzed := t.(*testing.F); !fuzzed { // which can't log inside its target
 		log = zaptest.NewLogger(t)
 	}
-	b := New(Options{
+	o := Options{
 		Log: log, Metrics: NewMetrics(prometheus.NewRegistry()), Reactor: loops,
 		Secret: []byte("0123456789abcdef0123456789abcdef"),
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	b := New(o)
 	b.Load(c)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

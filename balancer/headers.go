@@ -132,26 +132,3 @@ func forwarded(peer netip.Addr, host, scheme string) []byte {
 func joined(values [][]byte, more []byte) []byte {
 	return bytes.Join(append(values[:len(values):len(values)], more), []byte(", "))
 }
-
-// clientAddr is the address of the client itself: the nearest one in
-// X-Forwarded-For that no trusted proxy has.
-func clientAddr(h *fasthttp.RequestHeader, c client, trusted func(netip.Addr) bool) netip.Addr {
-	addr := c.peer.Unmap()
-	if !c.trusted {
-		return addr
-	}
-	values := h.PeekAll("X-Forwarded-For")
-	for i := len(values) - 1; i >= 0; i-- {
-		parts := strings.Split(string(values[i]), ",")
-		for j := len(parts) - 1; j >= 0; j-- {
-			said, err := netip.ParseAddr(strings.TrimSpace(parts[j]))
-			if err != nil {
-				return addr
-			}
-			if addr = said.Unmap(); !trusted(addr) {
-				return addr
-			}
-		}
-	}
-	return addr
-}

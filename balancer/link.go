@@ -157,6 +157,13 @@ func (ls *links) newest(whose string) *link {
 	return nil
 }
 
+// waiting is how many wait.
+func (ls *links) waiting() int {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return len(ls.idle)
+}
+
 // put gives a connection back for the next request. One that says something
 // unasked is closed: it would be taken for the next answer.
 func (ls *links) put(l *link) {

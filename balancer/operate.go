@@ -19,8 +19,7 @@ var (
 )
 
 func (b *Balancer) newPool(name string) *pool {
-	b.options.Metrics.retries.WithLabelValues(name) // is there from the beginning
-	return &pool{b: b, name: name, retries: leastBudget}
+	return &pool{b: b, name: name, retries: leastBudget, metrics: b.options.Metrics.pool(name)}
 }
 
 // load goes over to a config with defaults.
@@ -88,7 +87,7 @@ func sameConnections(a, b PoolConfig) bool {
 // held.
 func (p *pool) newUpstream(c UpstreamConfig) *upstream {
 	at, _ := url.Parse(c.URL)
-	u := &upstream{id: c.ID, config: c, setting: Enabled, asked: noWish}
+	u := &upstream{id: c.ID, config: c, setting: Enabled, asked: noWish, metrics: p.b.options.Metrics.upstream(p.name, c.ID)}
 	u.ctx, u.end = context.WithCancelCause(p.b.ctx)
 	u.address = hostPort(at)
 	if at.Scheme == "https" {
@@ -141,6 +140,7 @@ func (p *pool) close() {
 }
 
 // sweep does what time brings, and tells whether the pool has nothing left.
+// b.loading is held.
 func (p *pool) sweep(now time.Time) (empty bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,6 +158,7 @@ func (p *pool) sweep(now time.Time) (empty bool) {
 				u.stopCheck()
 			}
 			u.links.close()
+			p.b.stale = true
 			continue
 		}
 		stay = append(stay, u)

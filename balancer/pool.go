@@ -12,8 +12,9 @@ import (
 
 // pool is a named group of upstreams that requests are spread over.
 type pool struct {
-	b    *Balancer
-	name string
+	b       *Balancer
+	name    string
+	metrics *poolMetrics
 
 	current atomic.Pointer[rules]
 
@@ -34,9 +35,10 @@ type pool struct {
 type wish struct {
 	mark    Mark // of the upstream that it was at before
 	marked  bool
-	expires time.Time   // when its cookie does
-	key     uint64      // for Hash
-	tried   []*upstream // that did not serve it
+	expires time.Time      // when its cookie does
+	key     uint64         // for Hash
+	tried   []*upstream    // that did not serve it
+	queued  *time.Duration // grows by the time that it waits; nil: nobody asks
 }
 
 // waiter is a request that waits for room.
@@ -71,6 +73,10 @@ func (p *pool) acquire(ctx context.Context, w *wish, now time.Time) (*upstream, 
 	timeout := p.config.Queue.Timeout
 	p.mu.Unlock()
 
+	began := time.Now()
+	if w.queued != nil {
+		defer func() { *w.queued += time.Since(began) }()
+	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {

@@ -14,6 +14,9 @@ import (
 // answer; the number is the one that nginx logs.
 const statusClientLeft = 499
 
+// rateLimited is the code of a refusal by a rate limit.
+const rateLimited = "rate_limited"
+
 // refusal is an answer of the balancer's own.
 type refusal struct {
 	status int

@@ -11,6 +11,10 @@ type Route struct {
 	host string // lower case, without port; "*.example.org": any one below it; "": every host
 	path string // a prefix: "/app/" has all below it, "/app" also itself and what continues it after a slash
 	pool *pool
+
+	name    string // in metrics and logs
+	metrics *routeMetrics
+	limits  []*limit // its own
 }
 
 // OfHost tells whether the route is for certain hosts only.

@@ -11,9 +11,9 @@ import (
 
 func TestTheMostSpecialRouteWins(t *testing.T) {
 	routes := []Route{
-		{"", "/", &pool{name: "rest"}}, {"", "/app/", &pool{name: "app"}}, {"", "/app/deep/", &pool{name: "deep"}},
-		{"desk.example.org", "/", &pool{name: "desk"}}, {"desk.example.org", "/app", &pool{name: "desk app"}},
-		{"*.example.org", "/", &pool{name: "any"}},
+		{host: "", path: "/", pool: &pool{name: "rest"}}, {host: "", path: "/app/", pool: &pool{name: "app"}}, {host: "", path: "/app/deep/", pool: &pool{name: "deep"}},
+		{host: "desk.example.org", path: "/", pool: &pool{name: "desk"}}, {host: "desk.example.org", path: "/app", pool: &pool{name: "desk app"}},
+		{host: "*.example.org", path: "/", pool: &pool{name: "any"}},
 	}
 	sortRoutes(routes)
 	for _, c := range []struct{ host, path, want string }{

@@ -10,6 +10,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
+
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // Serve answers a request for which Route has found a way. The server's listener
@@ -27,7 +30,7 @@ func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
 }
 
 func (b *Balancer) begin(ctx *fasthttp.RequestCtx, r *Route) *serving {
-	s := &serving{b: b, ctx: ctx, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
+	s := &serving{b: b, ctx: ctx, route: r, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
 	s.visit.client, s.visit.came = ctx.Conn(), s.began
 	b.visits.of(ctx.ConnID()).add(&s.visit)
 	return s
@@ -38,11 +41,13 @@ type serving struct {
 	visit
 	b        *Balancer
 	ctx      *fasthttp.RequestCtx
+	route    *Route
 	pool     *pool
 	began    time.Time
-	id       string // of the request
-	http11   bool   // the client's version
-	protocol string // that the client asks to go on with; empty: none
+	id       string     // of the request
+	addr     netip.Addr // of the client itself
+	http11   bool       // the client's version
+	protocol string     // that the client asks to go on with; empty: none
 	rules    *rules
 	wish     wish
 	upstream *upstream // that serves it; nil: none
@@ -51,16 +56,30 @@ type serving struct {
 	refused  *refusal // nil: the answer is an upstream's
 	streams  bool     // it goes on when the handler has returned
 	asks     bool     // the client waits for an upstream's word before it sends the body
+
+	// For the metrics and the access log; see record.go.
+	tries            int              // how often it was sent
+	queued, answered time.Duration    // it waited for a place; for the last answer's head
+	sent             *steady          // its body; nil: that has a size
+	received         *answerBody      // nil: it was read as a whole
+	join             *reactor.Joined  // the end of its upgraded connection; nil: there was none
+	kept             *accesslog.Entry // what the server has forgotten; nil: nothing
+	limitFields      [][2]string      // what the answer says of rate limits
 }
 
 func (s *serving) serve() {
 	from := s.b.clientOf(s.ctx)
 	h := &s.ctx.Request.Header
 	s.id = requestID(h, from.trusted, s.began)
+	s.addr, s.http11 = clientAddr(h, from, s.b.Trusted), h.IsHTTP11()
 	has, why := examine(s.ctx)
 	if why != nil {
 		s.refuse(why)
 		s.ctx.SetConnectionClose() // where the request ends is a matter of opinion
+		return
+	}
+	if over := s.limit(); over != nil {
+		s.refuse(&refusal{status: fasthttp.StatusTooManyRequests, code: rateLimited, detail: over.Error()})
 		return
 	}
 	s.prepare(from, has)
@@ -125,8 +144,8 @@ func (s *serving) prepare(from client, has fields) {
 	uri := request.URI()
 	uri.DisablePathNormalizing = true // the upstream gets the path as it was sent
 	s.wish.mark, s.wish.expires, s.wish.marked = s.rules.markOf(h, s.began)
-	s.wish.key = s.rules.keyOf(h, clientAddr(h, from, s.b.trusted))
-	s.http11 = h.IsHTTP11()
+	s.wish.key = s.rules.keyOf(h, s.addr)
+	s.wish.queued = &s.queued
 	if has.has(fieldUpgrade) && hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
 	}
@@ -141,20 +160,26 @@ func (s *serving) prepare(from client, has fields) {
 
 // try lets one upstream serve the request.
 func (s *serving) try(u *upstream) *failure {
+	sent := time.Now()
+	if s.asked == nil {
+		s.tries++
+	}
 	var link *link
 	var failed *failure
 	if s.asks {
-		s.asked, failed = u.links.ask(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints)
+		s.asked, failed = u.links.ask(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints, sent)
 	} else {
-		link, failed = u.links.exchange(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints)
+		link, failed = u.links.exchange(s.b.ctx, &s.visit, &s.ctx.Request, &s.ctx.Response, s.passHints, sent)
 	}
+	now := time.Now()
+	s.answered = now.Sub(sent)
 	if failed != nil || s.asked != nil {
 		return failed
 	}
+	u.metrics.responses.Observe(s.answered.Seconds())
 	response := &s.ctx.Response
 	s.status = response.StatusCode()
 	body, streams := response.BodyStream().(*answerBody)
-	now := time.Now()
 	s.placed = link != nil || streams
 	s.pool.answered(u, s.status, now, !s.placed)
 	has := fieldsOf(&response.Header)
@@ -164,13 +189,14 @@ func (s *serving) try(u *upstream) *failure {
 	}
 	stripConnection(&response.Header, has)
 	response.Header.SetCanonical(requestIDName, []byte(s.id))
+	s.tellLimits(&response.Header)
 	s.pool.setAffinity(&response.Header, s.rules.affinity, u, &s.wish, s.ctx.IsTLS(), now)
 	if link != nil {
 		s.goOn(link, protocol)
 		return nil
 	}
 	if streams {
-		body.over, s.streams = s.end, true
+		body.over, s.streams, s.received = s.end, true, body
 		if !s.http11 && response.Header.ContentLength() < 0 {
 			s.answerOld(body)
 			return nil
@@ -207,6 +233,7 @@ func (s *serving) refuseBody(err error) {
 func (s *serving) refuse(why *refusal) {
 	s.refused, s.status = why, why.status
 	why.answer(&s.ctx.Response, s.id)
+	s.tellLimits(&s.ctx.Response.Header)
 }
 
 // end is the request's last turn.
@@ -229,7 +256,7 @@ func (s *serving) passHints() error {
 func (b *Balancer) clientOf(ctx *fasthttp.RequestCtx) client {
 	addr, _ := netip.AddrFromSlice(ctx.RemoteIP())
 	addr = addr.Unmap()
-	return client{peer: addr, trusted: b.trusted(addr), secure: ctx.IsTLS()}
+	return client{peer: addr, trusted: b.Trusted(addr), secure: ctx.IsTLS()}
 }
 
 // requestID is a trusted proxy's, when it has one, or a new one.

@@ -22,7 +22,7 @@ func FuzzRequests(f *testing.F) {
 		if len(raw) > 64<<10 {
 			return
 		}
-		answer := told(t, e.addr, raw)
+		answer := answerTo(t, e.addr, raw)
 		whole, _, violations := upstream.take()
 		for _, v := range violations {
 			t.Errorf("%q: an upstream was sent %s", raw, v)

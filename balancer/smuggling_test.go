@@ -97,16 +97,16 @@ http {
 func (p *parsers) ask(raw string) (saw [3][]message, sent int, violations []string, answers [3]string) {
 	p.nginx.take()
 	for i, e := range p.edges {
-		answers[i] = told(p.t, e.addr, raw)
+		answers[i] = answerTo(p.t, e.addr, raw)
 	}
 	saw[0], sent, violations = p.strict.take()
 	saw[1], saw[2] = p.golang.take(), p.nginx.take()
 	return saw, sent, violations, answers
 }
 
-// told sends the bytes, of which the edge may not take all, and returns what it
+// answerTo sends the bytes, of which the edge may not take all, and returns what it
 // answers.
-func told(t testing.TB, addr, raw string) string {
+func answerTo(t testing.TB, addr, raw string) string {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)

@@ -48,6 +48,7 @@ func (s *serving) goOn(l *link, protocol string) {
 // hijack takes the client's connection from the server and gives it to f, or
 // calls failed.
 func (s *serving) hijack(f func(client net.Conn, ahead []byte), failed func()) {
+	s.keep()
 	s.ctx.HijackSetNoResponse(true)
 	s.ctx.Hijack(func(hijacked net.Conn) {
 		client, ahead, err := reactor.TakeOver(hijacked)
@@ -78,6 +79,7 @@ func writeHead(client net.Conn, head *fasthttp.ResponseHeader) error {
 // joined is the last turn of an upgraded connection.
 func (s *serving) joined(end reactor.Joined) {
 	defer s.b.running.Done()
+	s.join = &end
 	s.pool.switched(s.upstream, -1)
 	s.b.log.Info("upgraded connection ended", zap.String("request", s.id), zap.String("pool", s.pool.name), zap.String("upstream", s.upstream.id),
 		zap.String("by", end.By), zap.Error(end.Cause), zap.Int64("to_upstream", end.FromA), zap.Int64("to_client", end.FromB), zap.Duration("lasted", end.Lasted))

@@ -19,6 +19,7 @@ const (
 // pool's mutex, but for those that say otherwise.
 type upstream struct {
 	id        string
+	metrics   *upstreamMetrics
 	config    UpstreamConfig
 	links     *links
 	mark      Mark

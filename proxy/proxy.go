@@ -60,6 +60,9 @@ type Options struct {
 	// most once a second by each stream; it may block for a while. nil: nobody
 	// needs it.
 	Input func(session string)
+	// Ended is told of each viewer that has left or was refused, once; it must not
+	// block. nil: nobody needs it.
+	Ended func(Ended)
 	// BlockClipboardIn drops what viewers paste. See rfb.Policy.
 	BlockClipboardIn bool
 	// AllowedOrigins lists the origins beside the edge's own whose pages may

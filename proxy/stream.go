@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,10 @@ type visit struct {
 	remote string
 	asked  time.Time
 	grant  Grant // zero until authorised
+
+	host, agent string // of the request
+	query       bool   // it had one
+	tls         uint16 // its version; 0: none
 }
 
 func (v *visit) fields() []zap.Field {
@@ -110,6 +115,7 @@ func (s *stream) post(f func()) {
 
 // record tells the log and the metrics how the stream ended.
 func (s *stream) record() {
+	s.p.tellEnded(&s.visit, s.ending.Refusal, http.StatusSwitchingProtocols, s.toServer.Load(), s.toViewer.Load())
 	s.p.record("stream ended", s.ending.Refusal, s.ending.phase, &s.visit,
 		zap.Int64("bytes_to_viewer", s.toViewer.Load()), zap.Int64("bytes_to_server", s.toServer.Load()))
 }

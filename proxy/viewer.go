@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -25,10 +24,10 @@ const RetryAfter = 5
 // connection over and returns. The server's listener must be one of
 // reactor.Lend; the connection is the stream's from then on.
 func (p *Proxy) ServeViewer(ctx *fasthttp.RequestCtx) {
-	v := visit{id: uuid.Must(uuid.NewV7()).String(), remote: ctx.RemoteAddr().String(), asked: time.Now()}
+	v := newVisit(ctx)
 	h, refusal := p.authorize(ctx, &v)
 	if refusal != nil {
-		p.record("viewer refused", refusal, phaseAuthorize, &v)
+		p.refused(&v, refusal)
 		refuse(&ctx.Response, v.id, refusal)
 		return
 	}
@@ -39,11 +38,11 @@ func (p *Proxy) ServeViewer(ctx *fasthttp.RequestCtx) {
 	ctx.Hijack(func(hijacked net.Conn) {
 		viewer, ahead, err := reactor.TakeOver(hijacked)
 		if err != nil {
-			p.record("viewer refused", &Refusal{Reason: Internal, Cause: err}, phaseAuthorize, &v)
+			p.refused(&v, &Refusal{Reason: Internal, Cause: err})
 			return // the server closes it
 		}
 		if refusal := p.admit(v, viewer, h.response(), ahead); refusal != nil {
-			p.record("viewer refused", refusal, phaseAuthorize, &v)
+			p.refused(&v, refusal)
 			refuseLate(viewer, v.id, refusal, p.times.close)
 		}
 	})

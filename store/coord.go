@@ -31,6 +31,11 @@ type Coord interface {
 	// remembers ids until expires. A ticket that has expired counts as used.
 	// Errors: Unavailable, and then nothing is known of the ticket.
 	UseTicket(ctx context.Context, id string, expires time.Time) (first bool, err error)
+	// Take takes 1 from the bucket of that name, which is full when it is new and
+	// fills at the rate; who is refused has taken nothing. A bucket that was not
+	// taken from for as long as it needs to be full may be forgotten. Errors:
+	// Unavailable, and then nothing is known of the bucket.
+	Take(ctx context.Context, bucket string, r Rate) (Taken, error)
 	// Publish never blocks on a slow subscriber.
 	Publish(ctx context.Context, e Event)
 	// Subscribe delivers, in order, what is published after it returned, until

@@ -14,10 +14,11 @@ const (
 	Unauthorized Code = "unauthorized" // no valid credentials
 	Forbidden    Code = "forbidden"    // valid credentials that do not allow this
 	NotFound     Code = "not_found"
-	Conflict     Code = "conflict"    // the thing is not in a state that allows this
-	NoAgent      Code = "no_agent"    // no agent has room for this session
-	Limit        Code = "limit"       // a quota or rate is used up
-	Unavailable  Code = "unavailable" // a part that is needed does not answer; try again
+	Conflict     Code = "conflict"     // the thing is not in a state that allows this
+	NoAgent      Code = "no_agent"     // no agent has room for this session
+	Limit        Code = "limit"        // a quota or rate is used up
+	RateLimited  Code = "rate_limited" // a configured rate is used up
+	Unavailable  Code = "unavailable"  // a part that is needed does not answer; try again
 	Internal     Code = "internal"
 )
 

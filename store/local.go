@@ -21,6 +21,7 @@ type Local struct {
 	mu          sync.Mutex
 	tickets     usedTickets
 	subscribers map[*subscriber]struct{} // nil once closed
+	buckets     *buckets
 
 	watching sync.WaitGroup // one for each subscription
 }
@@ -33,6 +34,7 @@ func NewLocal() *Local {
 	return &Local{
 		tickets:     usedTickets{known: map[string]struct{}{}},
 		subscribers: map[*subscriber]struct{}{},
+		buckets:     newBuckets(),
 	}
 }
 
@@ -44,6 +46,12 @@ func (l *Local) UseTicket(_ context.Context, id string, expires time.Time) (firs
 	now := time.Now()
 	l.tickets.forget(now)
 	return expires.After(now) && l.tickets.add(id, expires), nil
+}
+
+// Take never fails. It holds 100,000 buckets; beyond that it forgets those that
+// are the soonest to be full.
+func (l *Local) Take(_ context.Context, bucket string, r Rate) (Taken, error) {
+	return l.buckets.take(bucket, r, time.Now()), nil
 }
 
 // Publish hands the event to every subscriber before it returns.

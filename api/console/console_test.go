@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 	"github.com/valyala/fasthttp/fasthttputil"
@@ -238,41 +239,67 @@ func TestAssetsAreCachedForGoodAndSentAgainOnlyWhenTheyChange(t *testing.T) {
 	})
 }
 
-func TestGzipIsSentToWhomItSuits(t *testing.T) {
+func TestEachClientGetsTheFormThatSuitsIt(t *testing.T) {
 	onBoth(t, func(t *testing.T, client *http.Client) {
-		plain := ask(t, client, http.MethodGet, "/assets/main-ABC.js", nil)
-		for accepted, want := range map[string]bool{
-			"":                    false,
-			"gzip":                true,
-			"br, gzip;q=0.8":      true,
-			"GZIP":                true,
-			"*":                   true,
-			"gzip;q=0":            false,
-			"gzip; q=0.000, *":    false,
-			"identity":            false,
-			"gzip;q=nonsense":     false,
-			"br;q=1, *;q=0":       false,
-			"deflate, x-gzip,br ": true,
+		etags := map[string]string{}
+		for accepted, want := range map[string]string{
+			"":                      "",
+			"gzip":                  "gzip",
+			"br, gzip;q=0.8":        "gzip",
+			"GZIP":                  "gzip",
+			"*":                     "zstd",
+			"gzip;q=0":              "",
+			"gzip; q=0.000, *":      "zstd",
+			"gzip;q=0, zstd;q=0, *": "",
+			"identity":              "",
+			"gzip;q=nonsense":       "",
+			"br;q=1, *;q=0":         "",
+			"deflate, x-gzip,br ":   "gzip",
+			"gzip, deflate, zstd":   "zstd",
+			"gzip, zstd;q=0.9":      "gzip",
+			"gzip;q=0.1, zstd;q=.2": "zstd",
+			"zstd":                  "zstd",
 		} {
 			got := ask(t, client, http.MethodGet, "/assets/main-ABC.js", map[string]string{"Accept-Encoding": accepted})
 			if got.header.Get("Vary") != "Accept-Encoding" {
 				t.Errorf("%q: Vary is %q", accepted, got.header.Get("Vary"))
 			}
-			text, encoding := got.body, ""
-			if want {
-				encoding = "gzip"
-				if text = unzip(t, got.body); got.header.Get("ETag") == plain.header.Get("ETag") {
-					t.Errorf("%q: both forms have one ETag", accepted)
-				}
+			text := got.body
+			switch want {
+			case "gzip":
+				text = unzip(t, got.body)
+			case "zstd":
+				text = unzstd(t, got.body)
 			}
-			if got.header.Get("Content-Encoding") != encoding || text != script {
+			if got.header.Get("Content-Encoding") != want || text != script {
 				t.Errorf("%q: encoding %q, body %q", accepted, got.header.Get("Content-Encoding"), text)
 			}
+			if etag := etags[want]; etag != "" && etag != got.header.Get("ETag") {
+				t.Errorf("%q: the ETag of %s changes", accepted, want)
+			}
+			etags[want] = got.header.Get("ETag")
 		}
-		if got := ask(t, client, http.MethodGet, "/assets/styles-DEF.css", map[string]string{"Accept-Encoding": "gzip"}); got.body != styles {
+		if etags[""] == etags["gzip"] || etags[""] == etags["zstd"] || etags["gzip"] == etags["zstd"] {
+			t.Errorf("two forms have one ETag: %v", etags)
+		}
+		if got := ask(t, client, http.MethodGet, "/assets/styles-DEF.css", map[string]string{"Accept-Encoding": "gzip, zstd"}); got.body != styles {
 			t.Errorf("a file without a gzip form came as %q", got.body)
 		}
 	})
+}
+
+func unzstd(t *testing.T, body string) string {
+	t.Helper()
+	r, err := zstd.NewReader(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func unzip(t *testing.T, body string) string {

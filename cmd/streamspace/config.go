@@ -33,6 +33,10 @@ type edgeConfig struct {
 
 	TrustedProxies []string `yaml:"trusted_proxies"` // whose words about a client count
 
+	AccessLog  accessLogConfig   `yaml:"access_log"`
+	RateLimits []rateLimitConfig `yaml:"rate_limits"`
+	Limits     limitsConfig      `yaml:"limits"`
+
 	flags map[string]string // by key: the flag that set it, for errors to name; nil: all came from a file
 }
 
@@ -74,6 +78,8 @@ type tlsConfig struct {
 	SelfSigned bool   `yaml:"self_signed"`
 	Off        bool   `yaml:"off"`
 	ACME       *later `yaml:"acme"`
+
+	HSTS hstsConfig `yaml:"hsts"`
 }
 
 type nodeConfig struct {
@@ -162,7 +168,8 @@ func defaultEdgeConfig() *edgeConfig {
 		Drain:  drainConfig{Timeout: duration(30 * time.Second)},
 		Agents: agentsConfig{Strategy: "weighted_least_connections", Headroom: 0.2, LostAfter: duration(10 * time.Minute)},
 
-		Timeouts: defaultTimeouts(),
+		Timeouts:  defaultTimeouts(),
+		AccessLog: accessLogConfig{Sample: 1},
 	}
 }
 
@@ -226,6 +233,7 @@ func (c *edgeConfig) validate(f *faults) {
 	}
 	c.Cluster.validate(f)
 	c.validateBalancer(f)
+	c.validateWatch(f)
 	for _, path := range []string{"redis", "store.postgres", "tls.acme"} {
 		if f.has(path) {
 			f.add(path, "this version does not support it yet; remove it")

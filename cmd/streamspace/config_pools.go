@@ -95,14 +95,17 @@ type upstreamConfig struct {
 }
 
 type routeConfig struct {
+	Name string `yaml:"name"`
 	Host string `yaml:"host"`
 	Path string `yaml:"path"`
 	Pool string `yaml:"pool"`
+
+	RateLimits []rateLimitConfig `yaml:"rate_limits"`
 }
 
 // balancerConfig is what the config says to the balancer.
 func (c *edgeConfig) balancerConfig() balancer.Config {
-	var b balancer.Config
+	b := balancer.Config{RateLimits: rateLimits(c.RateLimits)}
 	for _, p := range c.Pools {
 		b.Pools = append(b.Pools, p.balancer())
 	}
@@ -110,7 +113,7 @@ func (c *edgeConfig) balancerConfig() balancer.Config {
 		if r.Path == "" {
 			r.Path = "/"
 		}
-		b.Routes = append(b.Routes, balancer.RouteConfig(r))
+		b.Routes = append(b.Routes, balancer.RouteConfig{Name: r.Name, Host: r.Host, Path: r.Path, Pool: r.Pool, RateLimits: rateLimits(r.RateLimits)})
 	}
 	for _, text := range c.TrustedProxies {
 		if p, err := parseNetwork(text); err == nil { // validate tells the others

@@ -106,6 +106,15 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "cluster: {secret_file: /does/not/exist}\n":                                                                 "edge.yml:2:24: cluster.secret_file: can't be read: open /does/not/exist",
 		smallestEdge + "cluster: {secret_file: " + short + "}\n":                                                                   "edge.yml:2:24: cluster.secret_file: " + short + " has 31 bytes, too few for a secret",
 		smallestEdge + "trusted_proxies: [10.0.0.0/33]\n":                                                                          `edge.yml:2:19: trusted_proxies[0]: "10.0.0.0/33" is not a network`,
+		smallestEdge + "access_log: {sample: 0.5}\n":                                                                               "edge.yml:2:13: access_log.file: is missing",
+		smallestEdge + "access_log: {file: stdout, sample: 1.5}\n":                                                                 "edge.yml:2:36: access_log.sample: 1.5 is out of range",
+		smallestEdge + "access_log: {file: /does/not/exist/log}\n":                                                                 "edge.yml:2:20: access_log.file: the folder of \"/does/not/exist/log\" does not exist",
+		smallestEdge + "limits: {connections_per_address: -1}\n":                                                                   "edge.yml:2:35: limits.connections_per_address: -1 is too small",
+		smallestEdge + "rate_limits: [{name: a, by: address}]\n":                                                                   "rate_limits[0].requests: 0 is out of range",
+		smallestEdge + "rate_limits: [{name: a, by: user, requests: 1}]\n":                                                         `edge.yml:2:29: rate_limits[0].by: "user" is not one of`,
+		"tls: {off: true, hsts: {max_age: 4320h}}\n":                                                                               "tls.hsts: can't be used with tls.off",
+		"tls: {self_signed: true, hsts: {include_subdomains: true}}\n":                                                             "tls.hsts.max_age: must be a second at least",
+		"tls: {self_signed: true, hsts: {max_age: 4320h, preload: true}}\n":                                                        "tls.hsts.preload: the lists take only hosts",
 		smallestEdge + "store: {postgres: {}}":                                                                                     "edge.yml:2:19: store.postgres: this version does not support it yet",
 		smallestEdge + "agents: {headroom: 1}":                                                                                     "edge.yml:2:20: agents.headroom: 1 is out of range",
 		smallestEdge + "agents: {headroom: -0.1}":                                                                                  "edge.yml:2:20: agents.headroom: -0.1 is out of range",
@@ -292,4 +301,20 @@ func FuzzParseConfig(f *testing.F) {
 			t.Errorf("an error without faults: %v", err)
 		}
 	})
+}
+
+func TestHSTSIsSentAsItIsSet(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                         "",
+		", hsts: {max_age: 4320h}": "max-age=15552000",
+		", hsts: {max_age: 10000h, include_subdomains: true, preload: true}": "max-age=36000000; includeSubDomains; preload",
+	} {
+		config := defaultEdgeConfig()
+		if err := parseConfig("edge.yml", []byte("tls: {self_signed: true"+text+"}\n"), config); err != nil {
+			t.Fatal(err)
+		}
+		if got := config.TLS.HSTS.header(); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/listen"
@@ -86,6 +87,7 @@ type edge struct {
 	direct       *proxy.Direct
 	balancer     *balancer.Balancer
 	sessions     *session.Manager
+	access       *accesslog.Log // nil: off
 
 	public   []net.Listener
 	admin    net.Listener
@@ -112,7 +114,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			return 1
 		}))
 	for _, step := range []func(context.Context) error{
-		e.listen, e.openCertificates, e.secure, e.openStore, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openAccessLog, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())
@@ -193,6 +195,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Dial:           e.dialSession,
 		Activity:       func(id string, n int) { e.sessions.Viewers(id, n) },
 		Input:          func(id string) { e.sessions.Input(id, time.Now()) },
+		Ended:          e.viewerEnded,
 		AllowedOrigins: e.config.allowedOrigins(),
 		MaxStreams:     e.config.VNC.MaxStreams,
 		Reactor:        e.loops,
@@ -336,7 +339,7 @@ func (e *edge) close() error {
 	if e.admin != nil {
 		_ = e.admin.Close()
 	}
-	errs = append(errs, e.coord.Close())
+	errs = append(errs, e.access.Close(), e.coord.Close())
 	if e.store != nil {
 		errs = append(errs, e.store.Close())
 	}

@@ -19,6 +19,8 @@ func (e *edge) openBalancer(ctx context.Context) error {
 		Metrics: balancer.NewMetrics(e.registry),
 		Reactor: e.loops,
 		Secret:  secret,
+		Access:  e.access,
+		Take:    e.coord.Take,
 		Changed: func(pool string) {
 			e.coord.Publish(context.Background(), store.Event{Type: "pool", ID: pool})
 		},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,6 +26,18 @@ func (e *edge) listen(context.Context) error {
 		}
 		return &patientListener{Listener: l, log: e.log.Named("accept")}, nil
 	}
+	proxies := func(addr netip.Addr) bool { return e.balancer.Trusted(addr) } // it is there before anything is accepted
+	crowd := newCrowd(e.config.Limits.ConnectionsPerAddress, proxies, e.registry)
+	admin := open
+	if crowd.most > 0 {
+		open = func(key, address string) (net.Listener, error) {
+			l, err := admin(key, address)
+			if err != nil {
+				return nil, err
+			}
+			return crowdListener{l, crowd}, nil
+		}
+	}
 	l := e.config.Listen
 	var err error
 	if l.HTTPS != "" {
@@ -43,7 +56,7 @@ func (e *edge) listen(context.Context) error {
 		}
 	}
 	if l.Admin != "" {
-		e.admin, err = open("listen.admin", l.Admin)
+		e.admin, err = admin("listen.admin", l.Admin)
 	}
 	return err
 }

@@ -27,11 +27,16 @@ func (e *edge) reloadOn(hangups chan os.Signal) (stop func()) {
 	}
 }
 
-// reload checks the whole config and takes pools, routes, trusted proxies and
-// the certificates from it; a fault keeps what is served now.
+// reload checks the whole config and takes pools, routes, rate limits, trusted
+// proxies and the certificates from it; a fault keeps what is served now. The
+// access log goes over to its new file whatever the config is like: who rotates
+// it has moved the old one.
 func (e *edge) reload() (changed []string, err error) {
 	e.reloading.Lock()
 	defer e.reloading.Unlock()
+	if err := e.access.Reopen(); err != nil {
+		e.log.Error("reload: the access log could not be opened anew", zap.String("file", e.config.AccessLog.File), zap.Error(err))
+	}
 	if e.file == "" {
 		return nil, store.Errorf(store.Invalid, "this edge was started without a config file, so there is nothing to read again")
 	}
@@ -44,7 +49,7 @@ func (e *edge) reload() (changed []string, err error) {
 		}
 		return nil, err
 	}
-	changed = []string{"pools", "routes", "trusted_proxies"}
+	changed = []string{"pools", "routes", "rate_limits", "trusted_proxies"}
 	if e.certificates != nil && !config.TLS.Off && !config.TLS.SelfSigned {
 		if err := e.certificates.load(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
 			e.log.Error("reload: the certificate can't be used, nothing was changed", zap.Error(err))

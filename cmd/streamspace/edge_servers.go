@@ -60,13 +60,17 @@ func (e *edge) openServers(context.Context) error {
 		Pools:            e.pools,
 		SetUpstream:      e.setUpstream,
 		Reload:           e.reload,
+		Client:           e.client,
+		Limit:            e.limitPage,
+		Ended:            e.answered,
+		HSTS:             e.config.TLS.HSTS.header(),
 		TicketTTL:        e.config.VNC.TicketTTL.std(),
 		PublicURL:        e.publicURL,
 		AllowedOrigins:   e.config.allowedOrigins(),
 		SecureCookies:    e.certificates != nil,
 		JoinPin:          e.joinPin(),
 	})
-	handler := e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.hub))
+	handler := e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.watchAgents(e.hub)))
 	e.server = e.newPublicServer(handler)
 	if e.certificates != nil && e.config.Listen.HTTP2 {
 		e.openHTTP2(handler)
@@ -99,7 +103,7 @@ func (e *edge) newServer(handler fasthttp.RequestHandler) *fasthttp.Server {
 		MaxRequestBodySize:    bodyAhead,
 		NoDefaultDate:         true,
 		NoDefaultServerHeader: true,
-		ErrorHandler:          answerUnreadable,
+		ErrorHandler:          e.answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential
 		Logger:                fasthttpLog{e.log.Named("http")},
 
@@ -162,8 +166,8 @@ func (e *edge) poolRoute(ctx *fasthttp.RequestCtx) *balancer.Route {
 func (e *edge) serveOwn(ctx *fasthttp.RequestCtx, pages, control fasthttp.RequestHandler) {
 	setDate(ctx)
 	switch string(ctx.Path()) {
-	case "/ws/vnc":
-		e.viewers.ServeViewer(ctx)
+	case viewerPath:
+		e.serveViewer(ctx)
 	case tunnel.ConnectPath:
 		if string(ctx.Request.Header.Peek("Upgrade")) == tunnel.StreamProtocol {
 			e.hub.ServeStream(ctx)
@@ -177,7 +181,7 @@ func (e *edge) serveOwn(ctx *fasthttp.RequestCtx, pages, control fasthttp.Reques
 
 // isOwn tells the paths that stay the edge's when a route is for every host.
 func isOwn(path []byte) bool {
-	return bytes.HasPrefix(path, []byte("/api/v1/")) || string(path) == "/ws/vnc" || string(path) == "/health"
+	return bytes.HasPrefix(path, []byte("/api/v1/")) || string(path) == viewerPath || string(path) == "/health"
 }
 
 // setDate does what the server leaves out, so that the date of an upstream's

@@ -15,7 +15,7 @@ import (
 
 // answerUnreadable answers a request that the server can't take in, as the API
 // answers all others. The error is not told: it may quote a credential.
-func answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
+func (e *edge) answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	status, detail := http.StatusBadRequest, "the request is not valid HTTP"
 	var header *fasthttp.ErrSmallBuffer
 	var network net.Error
@@ -25,14 +25,24 @@ func answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	case errors.As(err, &network) && network.Timeout():
 		status, detail = http.StatusRequestTimeout, "the request did not come in time, see timeouts.header and timeouts.body"
 	}
-	id := uuid.Must(uuid.NewV7()).String()
-	body, err := json.Marshal(api.NewProblem(status, store.Invalid, detail, id))
+	id := newRequestID()
+	ctx.Response.Reset()
+	answerProblem(ctx, status, store.Invalid, detail, id)
+	e.unreadable(ctx, status, id)
+}
+
+func newRequestID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// answerProblem answers what no other room does. Headers that are set stay.
+func answerProblem(ctx *fasthttp.RequestCtx, status int, code store.Code, detail, id string) {
+	body, err := json.Marshal(api.NewProblem(status, code, detail, id))
 	if err != nil {
 		body = nil // strings and a number always encode
 	}
-	ctx.Response.Reset()
 	ctx.SetStatusCode(status)
 	ctx.Response.Header.Set("X-Request-Id", id)
+	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
+	ctx.Response.Header.Set("Cache-Control", "no-store")
 	ctx.SetContentType(api.ProblemType)
 	ctx.SetBody(body)
 }

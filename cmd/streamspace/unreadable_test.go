@@ -18,7 +18,7 @@ import (
 func TestWhatTheServerCanNotTakeInIsToldAsAProblem(t *testing.T) {
 	l := fasthttputil.NewInmemoryListener()
 	server := &fasthttp.Server{
-		Handler: func(*fasthttp.RequestCtx) { t.Error("the request was served") }, ErrorHandler: answerUnreadable,
+		Handler: func(*fasthttp.RequestCtx) { t.Error("the request was served") }, ErrorHandler: (&edge{}).answerUnreadable,
 		ReadBufferSize: maxHeader, StreamRequestBody: true, MaxRequestBodySize: bodyAhead, ReadTimeout: time.Second, Logger: fasthttpLog{zap.NewNop()},
 	}
 	served := make(chan error, 1)

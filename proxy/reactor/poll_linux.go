@@ -149,6 +149,8 @@ func (e *epoll) adopt(conn net.Conn, c *Conn) source {
 		raw, err = conn.SyscallConn()
 	case *net.UnixConn:
 		raw, err = conn.SyscallConn()
+	case *Tracked:
+		raw, err = conn.SyscallConn()
 	default:
 		return nil
 	}
@@ -172,6 +174,10 @@ func (e *epoll) adopt(conn net.Conn, c *Conn) source {
 		s.slot = int32(len(e.sockets))
 		e.sockets = append(e.sockets, s)
 	}
+	if tracked, ok := conn.(*Tracked); ok {
+		s.ended = tracked.end
+		conn = tracked.TCPConn
+	}
 	_ = conn.Close()
 	return s
 }
@@ -182,6 +188,7 @@ type socket struct {
 	conn    *Conn
 	fd      int
 	slot    int32
+	ended   func() // tells that it is closed; nil: nobody needs it
 	watched uint32 // the events that epoll knows of; 0 and !known: it does not know the socket
 	known   bool
 }
@@ -256,4 +263,7 @@ func (s *socket) close() {
 	_ = unix.Close(s.fd) // which takes it from epoll
 	s.poll.sockets[s.slot] = nil
 	s.poll.freed = append(s.poll.freed, s.slot)
+	if s.ended != nil {
+		s.ended()
+	}
 }

@@ -18,6 +18,8 @@ func TestCoord(t *testing.T, open func(t *testing.T) store.Coord) {
 		"a ticket is used once":                                 ticketOnce,
 		"a ticket used at once is used once":                    ticketRace,
 		"a ticket that has expired is used":                     ticketExpired,
+		"a bucket gives its burst and not more":                 bucketBurst,
+		"a bucket taken from at once gives its burst":           bucketRace,
 		"every subscriber gets every event in order":            eventsInOrder,
 		"a subscription ends with its context":                  subscriptionEnds,
 		"a closed coord ends subscriptions":                     coordClosed,
@@ -76,6 +78,53 @@ func ticketExpired(t *testing.T, c store.Coord) {
 }
 
 // receive waits for the next event; ok is false when the channel is closed.
+func take(t *testing.T, c store.Coord, bucket string, r store.Rate) store.Taken {
+	t.Helper()
+	taken, err := c.Take(context.Background(), bucket, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return taken
+}
+
+// The rate is so slow that no test sees a bucket fill.
+func bucketBurst(t *testing.T, c store.Coord) {
+	bucket, rate := newID(), store.Rate{Count: 1, Per: time.Hour, Burst: 3}
+	for left := 2; left >= 0; left-- {
+		if got := take(t, c, bucket, rate); !got.OK || got.Remaining != left || got.RetryAfter != 0 {
+			t.Errorf("%+v, want %d left", got, left)
+		}
+	}
+	for range 2 {
+		got := take(t, c, bucket, rate)
+		if got.OK || got.Remaining != 0 || got.RetryAfter <= 59*time.Minute || got.RetryAfter > time.Hour || got.Full <= 2*time.Hour {
+			t.Errorf("an empty bucket: %+v", got)
+		}
+	}
+	if got := take(t, c, newID(), rate); !got.OK || got.Remaining != 2 {
+		t.Errorf("another bucket: %+v", got)
+	}
+}
+
+func bucketRace(t *testing.T, c store.Coord) {
+	bucket, rate := newID(), store.Rate{Count: 1, Per: time.Hour, Burst: 7}
+	var all sync.WaitGroup
+	var got atomic.Int32
+	for range 20 {
+		all.Go(func() {
+			if taken, err := c.Take(context.Background(), bucket, rate); err != nil {
+				t.Error(err)
+			} else if taken.OK {
+				got.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if got.Load() != 7 {
+		t.Errorf("%d of a burst of 7", got.Load())
+	}
+}
+
 func receive(t *testing.T, events <-chan store.Event) (e store.Event, ok bool) {
 	t.Helper()
 	select {

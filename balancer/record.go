@@ -1,0 +1,148 @@
+package balancer
+
+import (
+	"bytes"
+	"crypto/tls"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
+)
+
+// bytes are those of the bodies, or of the upgraded connection.
+func (s *serving) bytes() (in, out int64) {
+	switch {
+	case s.join != nil:
+		return s.join.FromA, s.join.FromB
+	case s.kept != nil:
+		in = s.kept.BytesIn
+	default:
+		in = s.bytesIn()
+	}
+	if s.received != nil {
+		return in, s.received.n
+	}
+	if s.kept == nil {
+		out = int64(len(s.ctx.Response.Body()))
+	}
+	return in, out
+}
+
+func (s *serving) bytesIn() int64 {
+	switch length := s.ctx.Request.Header.ContentLength(); {
+	case s.sent != nil:
+		return s.sent.n
+	case length > 0:
+		return int64(length)
+	default:
+		return 0
+	}
+}
+
+// ended is the word for how the request has ended.
+func (s *serving) ended() string {
+	switch {
+	case s.refused != nil:
+		return s.refused.code
+	case s.join != nil:
+		return joinEnded(s.join)
+	case s.status == statusClientLeft, s.status == fasthttp.StatusSwitchingProtocols, s.gone():
+		return accesslog.ClientLeft
+	case s.received != nil && s.received.failed != nil:
+		return accesslog.UpstreamFailed
+	case s.received != nil && !s.received.whole:
+		return accesslog.ClientLeft
+	default:
+		return accesslog.Done
+	}
+}
+
+func joinEnded(end *reactor.Joined) string {
+	switch {
+	case end.By == "edge" && end.Cause == errClosing:
+		return "node_draining"
+	case end.By == "edge":
+		return "upstream_drained"
+	case end.Cause == nil:
+		return accesslog.Done
+	case end.By == "upstream":
+		return accesslog.UpstreamFailed
+	default:
+		return accesslog.ClientLeft
+	}
+}
+
+// keep copies what the access log tells of the request: the server uses it for
+// another one once the connection is taken over.
+func (s *serving) keep() {
+	if s.b.options.Access == nil {
+		s.kept = &accesslog.Entry{BytesIn: s.bytesIn()}
+		return
+	}
+	e := s.entry()
+	for _, text := range []*[]byte{&e.Method, &e.Host, &e.Path, &e.UserAgent} {
+		*text = bytes.Clone(*text)
+	}
+	e.BytesIn = s.bytesIn()
+	s.kept = &e
+}
+
+// entry has what the request itself tells, in the server's memory.
+func (s *serving) entry() accesslog.Entry {
+	uri, h := s.ctx.URI(), &s.ctx.Request.Header
+	e := accesslog.Entry{
+		At: s.began, RequestID: s.id, Client: s.addr,
+		Method: h.Method(), Host: uri.Host(), Path: uri.PathOriginal(), Query: len(uri.QueryString()) > 0, UserAgent: h.UserAgent(),
+		Protocol: "HTTP/1.1", Route: s.route.name, Pool: s.pool.name,
+	}
+	if !s.http11 {
+		e.Protocol = "HTTP/1.0"
+	}
+	if state := s.ctx.TLSConnectionState(); state != nil {
+		e.TLS = strings.TrimPrefix(tls.VersionName(state.Version), "TLS ")
+	}
+	return e
+}
+
+// record tells the metrics and the logs of a request that is over.
+func (b *Balancer) record(s *serving) {
+	lasted := time.Since(s.began)
+	in, out := s.bytes()
+	s.pool.metrics.duration.Observe(lasted.Seconds())
+	if s.attempts > 0 {
+		s.pool.metrics.retries.Add(float64(s.attempts))
+	}
+	s.route.metrics.requests.count(s.status)
+	s.route.metrics.bytes.count(in, out)
+	upstream := ""
+	if s.upstream != nil {
+		upstream = s.upstream.id
+		s.upstream.metrics.requests.count(s.status)
+		s.upstream.metrics.bytes.count(in, out)
+	} else {
+		s.pool.metrics.unserved.count(s.status)
+	}
+	if s.refused != nil && s.refused.code != rateLimited { // which can be many, and has a metric
+		b.log.Warn("request refused", zap.String("request", s.id), zap.String("pool", s.pool.name), zap.String("upstream", upstream),
+			zap.Int("status", s.status), zap.String("code", s.refused.code), zap.Error(s.refused.cause))
+	}
+	if b.options.Access == nil {
+		return
+	}
+	var e accesslog.Entry
+	if s.kept != nil {
+		e = *s.kept
+	} else {
+		e = s.entry()
+	}
+	e.Status, e.BytesIn, e.BytesOut, e.Duration = s.status, in, out, lasted
+	e.Server, e.Attempts, e.Queued, e.Upstream, e.Ended = upstream, s.tries, s.queued, s.answered, s.ended()
+	if s.join != nil {
+		e.Upgrade = s.protocol
+	}
+	b.options.Access.Write(&e)
+}

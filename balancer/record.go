@@ -104,6 +104,9 @@ func (s *serving) entry() accesslog.Entry {
 	}
 	if state := s.ctx.TLSConnectionState(); state != nil {
 		e.TLS = strings.TrimPrefix(tls.VersionName(state.Version), "TLS ")
+		if state.NegotiatedProtocol == "h2" {
+			e.Protocol = "HTTP/2.0"
+		}
 	}
 	return e
 }

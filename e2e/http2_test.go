@@ -57,7 +57,8 @@ func TestHTTP2ReachesPagesAPIAndPools(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s %s %s", r.Proto, r.RequestURI, r.Header.Get("X-Forwarded-Proto"), r.Header.Get("X-Forwarded-For"), body)
 	}))
 	defer upstream.Close()
-	in := startEdge(t, fmt.Sprintf("pools: [{name: web, affinity: {}, upstreams: [{url: %q}]}]\nroutes: [{path: /app/, pool: web}]\n", upstream.URL))
+	log := filepath.Join(t.TempDir(), "access.log")
+	in := startEdge(t, fmt.Sprintf("access_log: {file: %q}\npools: [{name: web, affinity: {}, upstreams: [{url: %q}]}]\nroutes: [{path: /app/, pool: web}]\n", log, upstream.URL))
 	web := http2Client(t)
 	for _, c := range []struct {
 		method, path, body string
@@ -83,6 +84,16 @@ func TestHTTP2ReachesPagesAPIAndPools(t *testing.T) {
 			t.Errorf("%s: Set-Cookie %q", c.path, response.Header.Get("Set-Cookie"))
 		}
 	}
+	eventually(t, "the access log tells of all four", func() error {
+		over2 := map[string]bool{}
+		for _, one := range accessLog(t, log) {
+			over2[one.Path] = one.Protocol == "HTTP/2.0"
+		}
+		if !over2["/"] || !over2["/api/v1/me"] || !over2["/app/a%2Fb"] || !over2["/app/x"] {
+			return fmt.Errorf("over HTTP/2: %v", over2)
+		}
+		return nil
+	})
 }
 
 // extendedConnect switches WebSocket over HTTP/2 on.

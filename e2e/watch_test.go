@@ -23,6 +23,7 @@ type line struct {
 	Client    string `json:"client"`
 	Path      string `json:"path"`
 	Query     bool   `json:"query"`
+	Protocol  string `json:"protocol"`
 	TLS       string `json:"tls"`
 	Status    int    `json:"status"`
 	Route     string `json:"route"`

@@ -41,6 +41,21 @@ pools:
 	}
 	in.APIKey = strings.TrimSpace(string(secret))
 
+	eventually(t, "both desktops are up", func() error { // until then new visitors go to the one that is
+		var pools struct {
+			Pools []struct {
+				Upstreams []struct{ State, Reason string }
+			}
+		}
+		in.call("GET", "/api/v1/pools", nil, http.StatusOK, &pools)
+		for _, u := range pools.Pools[0].Upstreams {
+			if u.State != "up" {
+				return fmt.Errorf("one is %s: %s", u.State, u.Reason)
+			}
+		}
+		return nil
+	})
+
 	look := func(cookie string) (width int, newCookie string) {
 		t.Helper()
 		conn, response, err := websocket.Dial(testContext(t), "wss://"+address+"/desktops/websockify", &websocket.DialOptions{
@@ -82,7 +97,8 @@ pools:
 	eventually(t, "each desktop had its four visits", func() error {
 		var visits []string
 		for line := range strings.SplitSeq(in.metrics(), "\n") {
-			if strings.HasPrefix(line, "streamspace_http_requests_total{") && strings.Contains(line, `status="1xx"`) {
+			served := strings.HasPrefix(line, "streamspace_http_requests_total{") && !strings.Contains(line, `upstream=""`)
+			if served && strings.Contains(line, `status="1xx"`) {
 				visits = append(visits, line[strings.LastIndexByte(line, ' ')+1:])
 			}
 		}

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -9,7 +10,7 @@ import (
 // acknowledged is how many bytes the other end of a TCP connection has
 // acknowledged; 0 when the kernel can't be asked.
 func acknowledged(conn net.Conn) (bytes uint64) {
-	tcp, ok := conn.(*net.TCPConn)
+	tcp, ok := conn.(syscall.Conn)
 	if !ok {
 		return 0
 	}

@@ -26,12 +26,9 @@ func (c *inside) Socket() net.Conn { return c.Conn }
 // Handshake was the client's.
 func (c *inside) Handshake() error { return nil }
 
-// ConnectionState is the client's, whose protocol HTTP/2 is not spoken inside.
-func (c *inside) ConnectionState() tls.ConnectionState {
-	state := c.client.ConnectionState()
-	state.NegotiatedProtocol = "http/1.1"
-	return state
-}
+// ConnectionState is the client's, also its protocol: the server inside knows
+// none but HTTP/1.1, and whoever logs requests tells how they came.
+func (c *inside) ConnectionState() tls.ConnectionState { return c.client.ConnectionState() }
 
 // dial opens a connection within the process for requests of c.
 func (c *client) dial(ctx context.Context) (net.Conn, error) {

@@ -47,6 +47,9 @@ func (e *edge) answered(r *http.Request, end api.Ended) {
 	}
 	if r.TLS != nil {
 		entry.TLS = tlsName(r.TLS.Version)
+		if r.TLS.NegotiatedProtocol == protocolHTTP2 {
+			entry.Protocol = "HTTP/2.0"
+		}
 	}
 	if end.Status == http.StatusSwitchingProtocols {
 		entry.Upgrade = "websocket"

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,7 +27,11 @@ func (e *edge) listen(context.Context) error {
 		}
 		return &patientListener{Listener: l, log: e.log.Named("accept")}, nil
 	}
-	proxies := func(addr netip.Addr) bool { return e.balancer.Trusted(addr) } // it is there before anything is accepted
+	announced := e.config.accepting().Proxies
+	proxies := func(addr netip.Addr) bool {
+		// The balancer is there before anything is accepted.
+		return e.balancer.Trusted(addr) || slices.ContainsFunc(announced, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	}
 	crowd := newCrowd(e.config.Limits.ConnectionsPerAddress, proxies, e.registry)
 	admin := open
 	if crowd.most > 0 {

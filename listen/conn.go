@@ -61,10 +61,19 @@ type Conn struct {
 	failed        error  // of the header
 	remote, local net.Addr
 
-	readMoves, writeMoves atomic.Bool  // no deadline but WhileMoving
-	readBy, writeBy       atomic.Int64 // the deadline that is set then, in nanoseconds of UNIX time; 0: none of ours
-	delivered             uint64       // bytes that the client had acknowledged at the last deadline; the writer's
+	reading        atomic.Bool  // somebody is in Read
+	wanted, readBy atomic.Int64 // the read deadline that was asked for, and the one of the socket; in nanoseconds of UNIX time, or none, or whileMoving
+
+	writeMoves atomic.Bool  // no deadline but WhileMoving
+	writeBy    atomic.Int64 // the deadline that is set then; none: none of ours
+	delivered  uint64       // bytes that the client had acknowledged at the last deadline; the writer's
 }
+
+// What a deadline is instead of a time.
+const (
+	none        = 0
+	whileMoving = -1
+)
 
 // RemoteAddr is the client's, once something has been read.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
@@ -75,12 +84,13 @@ func (c *Conn) LocalAddr() net.Addr { return c.local }
 // NetConn is the connection below.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// Socket is the connection below for who reads and writes it from now on; nil
-// while bytes of it are here.
+// Socket is the connection below, without deadlines, for who reads and writes it
+// from now on; nil while bytes of it are here.
 func (c *Conn) Socket() net.Conn {
 	if c.begins || len(c.ahead) > 0 {
 		return nil
 	}
+	_ = c.Conn.SetDeadline(time.Time{}) // fails when it is closed, as its use does
 	return c.Conn
 }
 
@@ -100,15 +110,53 @@ func (c *Conn) SetDeadline(at time.Time) error {
 	return errors.Join(c.SetReadDeadline(at), c.SetWriteDeadline(at))
 }
 
-// SetReadDeadline takes WhileMoving from now, too.
+// SetReadDeadline takes WhileMoving from now, too. The socket gets the deadline
+// when it is read: a server sets two for each request, and most are replaced
+// before anybody waits.
 func (c *Conn) SetReadDeadline(at time.Time) error {
-	c.readBy.Store(0)
-	if moves := time.Until(at) > far; moves {
-		c.readMoves.Store(true)
-		return nil // the next read sets one
+	switch {
+	case at.IsZero():
+		c.wanted.Store(none)
+	case time.Until(at) > far:
+		c.wanted.Store(whileMoving)
+	default:
+		c.wanted.Store(at.UnixNano())
 	}
-	c.readMoves.Store(false)
-	return c.Conn.SetReadDeadline(at)
+	if c.reading.Load() {
+		return c.arm()
+	}
+	return nil
+}
+
+// arm gives the socket the read deadline that is wanted, unless it is there to
+// within what later allows.
+func (c *Conn) arm() error {
+	for {
+		wanted := c.wanted.Load()
+		by := wanted
+		switch before := c.readBy.Load(); {
+		case wanted == whileMoving:
+			by = time.Now().Add(c.options.Body).UnixNano()
+			if by >= before && !later(before, by, c.options.Body) {
+				return nil
+			}
+		case wanted == before:
+			return nil
+		case wanted > before && before != none && !later(before, wanted, time.Until(time.Unix(0, wanted))):
+			return nil
+		}
+		at := time.Time{}
+		if by != none {
+			at = time.Unix(0, by)
+		}
+		if err := c.Conn.SetReadDeadline(at); err != nil {
+			return err
+		}
+		c.readBy.Store(by)
+		if c.wanted.Load() == wanted { // else another one came, and may have been set before this one
+			return nil
+		}
+	}
 }
 
 // SetWriteDeadline takes WhileMoving from now, too. It leaves a deadline that
@@ -116,7 +164,7 @@ func (c *Conn) SetReadDeadline(at time.Time) error {
 func (c *Conn) SetWriteDeadline(at time.Time) error {
 	if moves := time.Until(at) > far; moves {
 		if !c.writeMoves.Swap(true) {
-			c.writeBy.Store(0)
+			c.writeBy.Store(none)
 		}
 		return nil
 	}
@@ -125,6 +173,14 @@ func (c *Conn) SetWriteDeadline(at time.Time) error {
 }
 
 func (c *Conn) Read(p []byte) (int, error) {
+	c.reading.Store(true)
+	_ = c.arm() // fails when the connection is closed, as the read does
+	n, err := c.read(p)
+	c.reading.Store(false)
+	return n, err
+}
+
+func (c *Conn) read(p []byte) (int, error) {
 	if c.begins {
 		c.begin()
 	}
@@ -138,11 +194,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	if c.readMoves.Load() {
-		if by, ok := later(&c.readBy, c.options.Body); ok {
-			_ = c.Conn.SetReadDeadline(by) // fails when the connection is closed, as the read does
-		}
-	}
 	return c.Conn.Read(p)
 }
 
@@ -150,7 +201,8 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 	for {
 		moves := c.writeMoves.Load()
 		if moves {
-			if by, ok := later(&c.writeBy, c.options.Write); ok {
+			if by := time.Now().Add(c.options.Write); later(c.writeBy.Load(), by.UnixNano(), c.options.Write) {
+				c.writeBy.Store(by.UnixNano())
 				_ = c.Conn.SetWriteDeadline(by)
 			}
 		}
@@ -159,7 +211,7 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 		if !moves || !errors.Is(err, os.ErrDeadlineExceeded) || !c.took(n) {
 			return written, err
 		}
-		c.writeBy.Store(0)
+		c.writeBy.Store(none)
 	}
 }
 
@@ -172,13 +224,8 @@ func (c *Conn) took(n int) bool {
 	return n > 0 || c.delivered > before
 }
 
-// later moves a deadline when that is worth it: not for a quarter of the time,
-// and not for less than a second.
-func later(deadline *atomic.Int64, wait time.Duration) (by time.Time, ok bool) {
-	by = time.Now().Add(wait)
-	if by.UnixNano()-deadline.Load() <= int64(min(time.Second, wait/4)) {
-		return by, false
-	}
-	deadline.Store(by.UnixNano())
-	return by, true
+// later tells whether it is worth its cost to move a deadline that much: not for
+// a quarter of the time that it leaves, and not for less than a second.
+func later(before, by int64, wait time.Duration) bool {
+	return by-before > int64(min(time.Second, wait/4))
 }

@@ -38,6 +38,8 @@ type Balancer struct {
 	buffers *buffers
 	visits  visits
 
+	servings sync.Pool // of requests that are over, to be used again
+
 	ctx     context.Context // of everything that it starts
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup // health checks, upgraded connections, the sweep

@@ -59,6 +59,16 @@ func (l *link) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// cut makes what waits on the link fail, and does not wait itself, as a good bye
+// of TLS might.
+func (l *link) cut() {
+	conn := l.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close()
+}
+
 // takeOver ends the link: the connection is the caller's, as are the bytes that
 // were read of it already.
 func (l *link) takeOver(bs *buffers) (conn net.Conn, ahead []byte) {

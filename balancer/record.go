@@ -113,7 +113,11 @@ func (s *serving) entry() accesslog.Entry {
 
 // record tells the metrics and the logs of a request that is over.
 func (b *Balancer) record(s *serving) {
-	lasted := time.Since(s.began)
+	over := s.over
+	if over.IsZero() {
+		over = time.Now()
+	}
+	lasted := over.Sub(s.began)
 	in, out := s.bytes()
 	s.pool.metrics.duration.Observe(lasted.Seconds())
 	if s.attempts > 0 {

@@ -26,11 +26,17 @@ func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
 	s.serve()
 	if !s.streams {
 		s.end()
+		*s = serving{} // nobody has it any more: a visit is ended, or not, before it leaves the list
+		b.servings.Put(s)
 	}
 }
 
 func (b *Balancer) begin(ctx *fasthttp.RequestCtx, r *Route) *serving {
-	s := &serving{b: b, ctx: ctx, route: r, pool: r.pool, rules: r.pool.current.Load(), began: time.Now()}
+	s, _ := b.servings.Get().(*serving)
+	if s == nil {
+		s = new(serving)
+	}
+	s.b, s.ctx, s.route, s.pool, s.rules, s.began = b, ctx, r, r.pool, r.pool.current.Load(), time.Now()
 	s.visit.client, s.visit.came = ctx.Conn(), s.began
 	b.visits.of(ctx.ConnID()).add(&s.visit)
 	return s
@@ -44,6 +50,7 @@ type serving struct {
 	route    *Route
 	pool     *pool
 	began    time.Time
+	over     time.Time  // when the answer was there as a whole; zero: it was not
 	id       string     // of the request
 	addr     netip.Addr // of the client itself
 	http11   bool       // the client's version
@@ -180,7 +187,9 @@ func (s *serving) try(u *upstream) *failure {
 	response := &s.ctx.Response
 	s.status = response.StatusCode()
 	body, streams := response.BodyStream().(*answerBody)
-	s.placed = link != nil || streams
+	if s.placed = link != nil || streams; !s.placed {
+		s.over = now
+	}
 	s.pool.answered(u, s.status, now, !s.placed)
 	has := fieldsOf(&response.Header)
 	protocol := ""

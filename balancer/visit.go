@@ -29,7 +29,7 @@ func (v *visit) hold(l *link) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.link = l; v.aborted {
-		_ = l.Close()
+		l.cut()
 	}
 }
 
@@ -41,18 +41,17 @@ func (v *visit) letGo() (there bool) {
 	return !v.aborted
 }
 
-func (v *visit) abort() {
+// abort ends the upstream's side of the request. The caller calls what it
+// returns, if anything.
+func (v *visit) abort() (orphan func()) {
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.aborted = true
 	if v.link != nil {
-		_ = v.link.Close()
+		v.link.cut()
 	}
-	orphan := v.orphan
-	v.orphan = nil
-	v.mu.Unlock()
-	if orphan != nil {
-		orphan()
-	}
+	orphan, v.orphan = v.orphan, nil
+	return orphan
 }
 
 func (v *visit) gone() bool {
@@ -115,21 +114,24 @@ const lookAfter = 500 * time.Millisecond
 // while a request is served, so nobody else finds that out.
 func (vs *visits) abortLeft(now time.Time) {
 	for i := range vs {
-		for _, v := range vs[i].left(now) {
-			v.abort()
+		for _, orphan := range vs[i].abortLeft(now) {
+			orphan()
 		}
 	}
 }
 
-func (l *visitList) left(now time.Time) (left []*visit) {
-	l.mu.Lock()
+// abortLeft returns what is to be called for those of them that wait.
+func (l *visitList) abortLeft(now time.Time) (orphans []func()) {
+	l.mu.Lock() // no visit leaves the list meanwhile, so none is another request's already
 	defer l.mu.Unlock()
 	for v := l.first; v != nil && now.Sub(v.came) >= lookAfter; v = v.after {
 		if hasLeft(v.client) {
-			left = append(left, v)
+			if orphan := v.abort(); orphan != nil {
+				orphans = append(orphans, orphan)
+			}
 		}
 	}
-	return left
+	return orphans
 }
 
 func (vs *visits) count() (n int) {

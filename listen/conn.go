@@ -26,8 +26,8 @@ type Options struct {
 
 // WhileMoving as a server's timeout lets a connection read or write for as long
 // as bytes move: no more than Options.Body or Write pass between two of them.
-// Any other timeout is one for the whole, as ever.
-const WhileMoving = 10000 * time.Hour
+// Any other timeout is one for the whole, as ever. It is a hundred years.
+const WhileMoving = 100 * 365 * 24 * time.Hour
 
 // Listen makes a *Conn of every connection, which must be of TCP.
 func Listen(l net.Listener, o Options) net.Listener { return listener{l, o} }
@@ -42,7 +42,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{Conn: accepted, options: &l.options}
+	c := &Conn{Conn: accepted, options: &l.options, since: time.Now()}
 	c.remote, c.local = accepted.RemoteAddr(), accepted.LocalAddr()
 	if peer, err := netip.ParseAddrPort(c.remote.String()); err == nil {
 		c.begins = slices.ContainsFunc(l.options.Proxies, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) })
@@ -54,6 +54,7 @@ func (l listener) Accept() (net.Conn, error) {
 type Conn struct {
 	net.Conn
 	options *Options
+	since   time.Time
 
 	// The reader's, until begins is false.
 	begins        bool   // a PROXY header may come first
@@ -102,8 +103,9 @@ func (c *Conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// far is how far ahead a deadline is that says WhileMoving.
-const far = WhileMoving / 2
+// saysWhileMoving tells what a deadline means, without asking the clock: no
+// connection lives for fifty years.
+func (c *Conn) saysWhileMoving(at time.Time) bool { return at.Sub(c.since) > WhileMoving/2 }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.
 func (c *Conn) SetDeadline(at time.Time) error {
@@ -117,7 +119,7 @@ func (c *Conn) SetReadDeadline(at time.Time) error {
 	switch {
 	case at.IsZero():
 		c.wanted.Store(none)
-	case time.Until(at) > far:
+	case c.saysWhileMoving(at):
 		c.wanted.Store(whileMoving)
 	default:
 		c.wanted.Store(at.UnixNano())
@@ -162,7 +164,7 @@ func (c *Conn) arm() error {
 // SetWriteDeadline takes WhileMoving from now, too. It leaves a deadline that
 // was set for a write before: another one is worth its cost when that is near.
 func (c *Conn) SetWriteDeadline(at time.Time) error {
-	if moves := time.Until(at) > far; moves {
+	if c.saysWhileMoving(at) {
 		if !c.writeMoves.Swap(true) {
 			c.writeBy.Store(none)
 		}

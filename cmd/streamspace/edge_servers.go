@@ -102,6 +102,7 @@ func (e *edge) newServer(handler fasthttp.RequestHandler) *fasthttp.Server {
 		StreamRequestBody:     true, // pools take bodies of any size; the API has a limit of its own
 		MaxRequestBodySize:    bodyAhead,
 		NoDefaultDate:         true,
+		LazyRequestTime:       true,
 		NoDefaultServerHeader: true,
 		ErrorHandler:          e.answerUnreadable,
 		SecureErrorLogMessage: true, // a malformed request may hold a credential

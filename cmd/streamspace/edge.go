@@ -114,7 +114,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			return 1
 		}))
 	for _, step := range []func(context.Context) error{
-		e.listen, e.openCertificates, e.secure, e.openStore, e.openAccessLog, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())

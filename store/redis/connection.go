@@ -22,9 +22,16 @@ func (c *Coord) lose(err error) {
 	}
 }
 
+// unsteady is how soon after its return Redis is lost again when it answers some
+// requests only.
+const unsteady = 10 * time.Second
+
 // stayConnected waits for Redis each time it was lost. The first look is at
-// once, so that one bad request costs the others next to nothing.
+// once, so that one bad request costs the others next to nothing; while Redis is
+// unsteady it waits longer each time, up to four timeouts.
 func (c *Coord) stayConnected(ctx context.Context) {
+	var back time.Time
+	var wait time.Duration
 	for {
 		select {
 		case <-ctx.Done():
@@ -32,19 +39,26 @@ func (c *Coord) stayConnected(ctx context.Context) {
 		case <-c.lost:
 		}
 		begin := time.Now()
+		if begin.Sub(back) > unsteady {
+			wait = 0
+		} else if wait = min(max(2*wait, c.o.Timeout/4), 4*c.o.Timeout); !pause(ctx, wait) {
+			return
+		}
 		for c.probe(ctx) != nil {
 			if !pause(ctx, c.o.Timeout/2) {
 				return
 			}
 		}
+		back = time.Now()
 		c.away.Store(false)
 		c.o.Metrics.connected.Set(1)
 		c.o.Log.Info("Redis answers again", zap.Duration("after", time.Since(begin)))
 	}
 }
 
-// probe asks for a write: a replica, a server that loads its data and one that
-// has no room all answer a PING. Of a Cluster all masters have to be there.
+// probe asks for a write by a script, as requests do: a replica, a server that
+// loads its data, one that has no room and one that forbids scripts all answer a
+// PING. Of a Cluster all masters have to be there.
 func (c *Coord) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
@@ -54,7 +68,7 @@ func (c *Coord) probe(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.client.Set(ctx, c.o.KeyPrefix+"probe", c.id, time.Minute).Err()
+	return holdScript.Run(ctx, c.client, []string{c.key("lease", "probe")}, "probe", padded(0), time.Minute.Milliseconds(), "").Err()
 }
 
 // pause waits for d and up to a half more; it tells whether ctx goes on.

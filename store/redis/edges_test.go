@@ -229,11 +229,13 @@ func hold(t *testing.T, c store.Coord, l store.Lease) {
 	}
 }
 
-func leases(t *testing.T, c store.Coord) int {
+// leases asks until Redis answers.
+func leases(t *testing.T, c store.Coord) (n int) {
 	t.Helper()
-	list, err := c.Leases(context.Background(), "node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(list)
+	redistest.Eventually(t, "leases are told", func() error {
+		list, err := c.Leases(context.Background(), "node")
+		n = len(list)
+		return err
+	})
+	return n
 }

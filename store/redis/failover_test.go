@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -29,12 +30,24 @@ func masterOf(t *testing.T, all []*redistest.Server, key string) *redistest.Serv
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(info, "role:master") && s.Client().Get(t.Context(), key).Err() == nil {
+		if strings.Contains(info, "role:master") && s.Client().Exists(t.Context(), key).Val() == 1 {
 			return s
 		}
 	}
 	t.Fatalf("no master has %s", key)
 	return nil
+}
+
+// role waits until the server has it.
+func role(t *testing.T, s *redistest.Server, want string) {
+	t.Helper()
+	redistest.Eventually(t, "it becomes a "+want, func() error {
+		info, err := s.Client().Info(t.Context(), "replication").Result()
+		if err == nil && !strings.Contains(info, "role:"+want) {
+			err = errors.New(info)
+		}
+		return err
+	})
 }
 
 func TestSentinelsReplaceTheMaster(t *testing.T) {
@@ -47,7 +60,7 @@ func TestSentinelsReplaceTheMaster(t *testing.T) {
 		t.Fatalf("%d leases", n)
 	}
 	events := b.Subscribe(t.Context())
-	masterOf(t, all.Servers, o.KeyPrefix+"probe").Kill()
+	masterOf(t, all.Servers, o.KeyPrefix+"lease:probe").Kill()
 	until(t, events, isResync)
 	works(t, a, b)
 	if n := leases(t, b); n != 1 {
@@ -60,19 +73,13 @@ func TestAMasterThatStopsAndComesBackAsAReplica(t *testing.T) {
 	o := hasty(options(t, all.Addrs...))
 	o.SentinelMaster = redistest.MasterName
 	a, b := open(t, o), open(t, o)
-	old := masterOf(t, all.Servers, o.KeyPrefix+"probe")
+	old := masterOf(t, all.Servers, o.KeyPrefix+"lease:probe")
+	events := b.Subscribe(t.Context())
 	old.Pause()
-	wantAway(t, a)
-	wantAway(t, b)
+	until(t, events, isResync)
 	works(t, a, b) // with the new master
 	old.Resume()
-	redistest.Eventually(t, "the old master follows the new one", func() error {
-		info, err := old.Client().Info(t.Context(), "replication").Result()
-		if err == nil && !strings.Contains(info, "role:slave") {
-			err = errors.New(info)
-		}
-		return err
-	})
+	role(t, old, "slave")
 	works(t, a, b)
 }
 
@@ -85,13 +92,7 @@ func TestAClusterReplacesAMaster(t *testing.T) {
 		t.Fatalf("%d leases", n)
 	}
 	all.Servers[0].Kill()
-	redistest.Eventually(t, "the loss is noticed", func() error {
-		if err := a.Ping(t.Context()); store.CodeOf(err) != store.Unavailable {
-			return errors.New("a ping is answered")
-		}
-		return nil
-	})
-	redistest.Eventually(t, "its replica has its place", func() error { return a.Ping(t.Context()) })
+	role(t, all.Servers[3], "master")
 	works(t, a, b)
 	if n := leases(t, b); n != 1 {
 		t.Errorf("%d leases after the failover", n)
@@ -132,6 +133,39 @@ func TestRedisBehindTLSAndAPassword(t *testing.T) {
 	strange.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
 	if err := open(t, strange).Ping(t.Context()); store.CodeOf(err) != store.Unavailable || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("a certificate of nobody we trust: %v", err)
+	}
+}
+
+// TestTheRightsThatTheDocsNameAreEnough: docs/config.md has them.
+func TestTheRightsThatTheDocsNameAreEnough(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "config.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile("A user of Redis needs `(.+?)`, in a\\sCluster also `(.+?)`").FindStringSubmatch(string(page))
+	if match == nil {
+		t.Fatal("docs/config.md does not say what a user of Redis needs")
+	}
+	user := "user edge on >secret " + match[1]
+	alone, cluster := redistest.Start(t, user), redistest.StartCluster(t, 2, 0, user+" "+match[2])
+	for name, addrs := range map[string][]string{"one server": {alone.Addr}, "a Cluster": cluster.Addrs} {
+		o := options(t, addrs...)
+		o.KeyPrefix, o.Username = "streamspace:", "edge"
+		o.Password = func() (string, error) { return "secret", nil }
+		a, b := open(t, o), open(t, o)
+		works(t, a, b)
+		if taken, err := a.Take(t.Context(), "bucket", store.Rate{Count: 1, Per: time.Hour, Burst: 1}); err != nil || !taken.OK {
+			t.Errorf("%s: %+v, %v", name, taken, err)
+		}
+		if taken, err := b.Take(t.Context(), "bucket", store.Rate{Count: 1, Per: time.Hour, Burst: 1}); err != nil || taken.OK {
+			t.Errorf("%s: a bucket is not shared: %+v, %v", name, taken, err)
+		}
+		if _, err := a.Generation(t.Context(), "node", "a"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := a.Release(t.Context(), "node", "a", 1); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

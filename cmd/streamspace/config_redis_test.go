@@ -39,7 +39,7 @@ func TestFaultsOfRedis(t *testing.T) {
 		"redis: {addrs: [\"a:1\"], username: edge}":                                 "edge.yml:2:8: redis.password_file: is missing beside username",
 		"redis: {addrs: [\"a:1\"], password_file: /does/not/exist}":                 "edge.yml:2:40: redis.password_file: can't be read: open /does/not/exist",
 		"redis: {addrs: [\"a:1\"], password_file: " + empty + "}":                   "redis.password_file: " + empty + " is empty",
-		"redis: {addrs: [\"a:1\"], sentinel_password_file: " + secret + "}":                           "redis.sentinel_master: is missing beside sentinel_username",
+		"redis: {addrs: [\"a:1\"], sentinel_password_file: " + secret + "}":         "redis.sentinel_master: is missing beside sentinel_username",
 		"redis: {addrs: [\"a:1\"], sentinel_master: m, sentinel_username: x}":       "redis.sentinel_password_file: is missing",
 		"redis: {addrs: [\"a:1\"], key_prefix: \"{a}\"}":                            `edge.yml:2:37: redis.key_prefix: "{a}" has a brace`,
 		"redis: {addrs: [\"a:1\"], timeout: 1ms}":                                   "edge.yml:2:34: redis.timeout: 1ms is too short; at least 10ms",

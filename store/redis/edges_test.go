@@ -137,6 +137,20 @@ func wantFirst(t *testing.T, c store.Coord, id string, want bool) {
 	}
 }
 
+// TestAUsedTicketIsRememberedForEdgesWhoseClockIsBehind: for them it is still
+// good when it has expired here.
+func TestAUsedTicketIsRememberedForEdgesWhoseClockIsBehind(t *testing.T) {
+	server := redistest.Start(t)
+	o := options(t, server.Addr)
+	c, expires := open(t, o), time.Now().Add(10*time.Second)
+	if first, err := c.UseTicket(t.Context(), "soon", expires); err != nil || !first {
+		t.Fatalf("%v, %v", first, err)
+	}
+	if left := server.Client().PExpireTime(t.Context(), o.KeyPrefix+"ticket:soon").Val(); left < expires.Add(50*time.Second).Sub(time.Unix(0, 0)) {
+		t.Errorf("it is remembered until %s after 1970; it expires at %s", left, expires)
+	}
+}
+
 func TestABucketIsSharedByAllEdges(t *testing.T) {
 	o := options(t, redistest.Start(t).Addr)
 	edges := []*redis.Coord{open(t, o), open(t, o), open(t, o)}

@@ -83,6 +83,7 @@ func TestEventsReachThoseWhoMaySeeThem(t *testing.T) {
 		{Type: "agent", ID: "4"},
 		{Type: "node", ID: "5"},
 		{Type: "session", ID: "6"},
+		{Type: "lease", ID: "node"}, // for the edges themselves: nobody gets it
 		{Type: "resync", ID: "7"},
 	} {
 		w.coord.Publish(ctx, e)

@@ -8,7 +8,9 @@ import (
 // Event tells that something changed. Subscribers that need the new value read
 // it from the Store.
 type Event struct {
-	Type  string `json:"type"` // "session", "agent", "node", "pool", or "resync": events were missed, read everything again
+	// Type is "session", "agent", "node", "pool"; "lease", of which ID is the kind;
+	// or "resync": events were missed, read everything again.
+	Type  string `json:"type"`
 	ID    string `json:"id,omitempty"`
 	State string `json:"state,omitempty"`
 	Org   string `json:"-"` // with Owner: who may see it; both empty for things that belong to nobody
@@ -22,6 +24,8 @@ type Event struct {
 	// Of a "session" that runs: its agent has just connected and has it, though
 	// State may be what it was before.
 	AgentUp bool `json:"agent_up,omitempty"`
+
+	Remote bool `json:"-"` // another edge has published it; what is kept here of the thing is old
 }
 
 // Coord holds what may be lost: losing it costs a retry, never a session.
@@ -29,19 +33,39 @@ type Event struct {
 type Coord interface {
 	// UseTicket tells whether this is the first use of the ticket id; it
 	// remembers ids until expires. A ticket that has expired counts as used.
-	// Errors: Unavailable, and then nothing is known of the ticket.
+	// Errors: Unavailable: nothing is known of its use on other edges; it was not
+	// used on this one before, and now counts as used there.
 	UseTicket(ctx context.Context, id string, expires time.Time) (first bool, err error)
 	// Take takes 1 from the bucket of that name, which is full when it is new and
 	// fills at the rate; who is refused has taken nothing. A bucket that was not
 	// taken from for as long as it needs to be full may be forgotten. Errors:
 	// Unavailable, and then nothing is known of the bucket.
 	Take(ctx context.Context, bucket string, r Rate) (Taken, error)
+	// Generation returns a number above that of every lease of this kind and id
+	// which is held now, and above those it returned before: for who begins to
+	// hold it. Errors: Unavailable.
+	Generation(ctx context.Context, kind, id string) (uint64, error)
+	// Hold makes the lease, or renews it, for ttl from now, by a clock that the
+	// edges share. Renew it at a third of ttl: what the Coord loses is then back
+	// before anybody notices. Errors: Conflict when a newer generation holds it
+	// or this one was released (Lease.Superseded), Invalid (Lease.Check),
+	// Unavailable.
+	Hold(ctx context.Context, l Lease, ttl time.Duration) error
+	// Release ends the lease unless a newer generation holds it. A Hold of this
+	// generation or an older one that comes late, up to a minute, changes
+	// nothing. Errors: Unavailable.
+	Release(ctx context.Context, kind, id string, generation uint64) error
+	// Leases are those of a kind that are held, sorted by id. Errors:
+	// Unavailable; who has a list keeps it then.
+	Leases(ctx context.Context, kind string) ([]Lease, error)
 	// Publish never blocks on a slow subscriber.
 	Publish(ctx context.Context, e Event)
-	// Subscribe delivers, in order, what is published after it returned, until
-	// ctx ends or the Coord is closed; then it closes the channel. A
-	// subscriber that falls behind by more than the queue holds gets one
-	// "resync" in place of what it missed.
+	// Subscribe delivers what is published after it returned, in the order of
+	// each edge, until ctx ends or the Coord is closed; then it closes the
+	// channel. A subscriber that falls behind by more than the queue holds gets
+	// one "resync" in place of what it missed, as do all where the network loses
+	// something. Hold and Release publish a "lease" of what they change; the end
+	// of a ttl nobody tells: see WatchLeases.
 	Subscribe(ctx context.Context) <-chan Event
 	// Ping tells whether the other edges can be reached through it; nil for
 	// the in-process Coord.

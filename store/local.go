@@ -22,6 +22,7 @@ type Local struct {
 	tickets     usedTickets
 	subscribers map[*subscriber]struct{} // nil once closed
 	buckets     *buckets
+	leases      leases
 
 	watching sync.WaitGroup // one for each subscription
 }
@@ -35,6 +36,7 @@ func NewLocal() *Local {
 		tickets:     usedTickets{known: map[string]struct{}{}},
 		subscribers: map[*subscriber]struct{}{},
 		buckets:     newBuckets(),
+		leases:      leases{kinds: map[string]map[string]*heldLease{}},
 	}
 }
 
@@ -52,6 +54,39 @@ func (l *Local) UseTicket(_ context.Context, id string, expires time.Time) (firs
 // are the soonest to be full.
 func (l *Local) Take(_ context.Context, bucket string, r Rate) (Taken, error) {
 	return l.buckets.take(bucket, r, time.Now()), nil
+}
+
+// Generation never fails.
+func (l *Local) Generation(context.Context, string, string) (uint64, error) {
+	return l.leases.next(), nil
+}
+
+// Hold fails with Conflict and Invalid only.
+func (l *Local) Hold(ctx context.Context, lease Lease, ttl time.Duration) error {
+	if err := lease.Check(ttl); err != nil {
+		return err
+	}
+	held, changed := l.leases.hold(lease, ttl)
+	if !held {
+		return lease.Superseded()
+	}
+	if changed {
+		l.Publish(ctx, Event{Type: "lease", ID: lease.Kind})
+	}
+	return nil
+}
+
+// Release never fails.
+func (l *Local) Release(ctx context.Context, kind, id string, generation uint64) error {
+	if l.leases.release(kind, id, generation) {
+		l.Publish(ctx, Event{Type: "lease", ID: kind})
+	}
+	return nil
+}
+
+// Leases never fails.
+func (l *Local) Leases(_ context.Context, kind string) ([]Lease, error) {
+	return l.leases.list(kind), nil
 }
 
 // Publish hands the event to every subscriber before it returns.

@@ -24,7 +24,7 @@ type edgeConfig struct {
 	Drain   drainConfig   `yaml:"drain"`
 	Direct  directConfig  `yaml:"direct"`
 	Agents  agentsConfig  `yaml:"agents"`
-	Redis   *later        `yaml:"redis"`
+	Redis   *redisConfig  `yaml:"redis"`
 	Cluster clusterConfig `yaml:"cluster"`
 	Pools   []poolConfig  `yaml:"pools"`
 	Routes  []routeConfig `yaml:"routes"`
@@ -232,9 +232,10 @@ func (c *edgeConfig) validate(f *faults) {
 		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", h)
 	}
 	c.Cluster.validate(f)
+	c.Redis.validate(f)
 	c.validateBalancer(f)
 	c.validateWatch(f)
-	for _, path := range []string{"redis", "store.postgres", "tls.acme"} {
+	for _, path := range []string{"store.postgres", "tls.acme"} {
 		if f.has(path) {
 			f.add(path, "this version does not support it yet; remove it")
 		}

@@ -95,7 +95,6 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "direct: {passwords: [{endpoint: \"10.0.0.0/8:5900\", password: secret}]}":                                  "edge.yml:2:52: direct.passwords[0].password: unknown key; here are allowed: endpoint, file, user",
 		smallestEdge + "store: {mysql: {}}":                                                                                        "edge.yml:2:9: store.mysql: unknown key; here are allowed: sqlite",
 		smallestEdge + "tls: {off: true}\n":                                                                                        "edge.yml:2:1: tls: is set twice; the first is on line 1",
-		smallestEdge + "redis: {addrs: [a]}":                                                                                       "edge.yml:2:8: redis: this version does not support it yet",
 		smallestEdge + "pools:\n  - name: web":                                                                                     "edge.yml:3:5: pools[0].upstreams: at least one is needed",
 		smallestEdge + "pools:\n  - {name: web, upstreams: [{url: 10.0.0.21}]}\nroutes: [{path: app, pool: wbe}]\n":                `edge.yml:4:17: routes[0].path: "app" must begin with a slash`,
 		smallestEdge + "pools: [{name: web, policy: fastest, upstreams: [{url: \"http://a\"}]}]\n":                                 `edge.yml:2:29: pools[0].policy: "fastest" is not a strategy; use one of: round_robin`,
@@ -133,7 +132,6 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 
 func TestOneFaultForWhatIsNotServedYet(t *testing.T) {
 	for key, text := range map[string]string{
-		"redis":          smallestEdge + "redis: {addrs: [a]}",
 		"store.postgres": smallestEdge + "store: {postgres: {primary: x}}", "tls.acme": "tls: {acme: {email: a@example.org}}\n",
 	} {
 		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())

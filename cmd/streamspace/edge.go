@@ -80,6 +80,7 @@ type edge struct {
 	lock         io.Closer     // of the database; nil before it is taken
 	store        store.Store
 	coord        store.Coord
+	endEvents    context.CancelFunc // ends the clients' event streams
 	auth         *auth.Auth
 	hub          *tunnel.Hub
 	loops        *reactor.Reactor
@@ -114,7 +115,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			return 1
 		}))
 	for _, step := range []func(context.Context) error{
-		e.listen, e.openCertificates, e.secure, e.openStore, e.openAccessLog, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())
@@ -291,9 +292,7 @@ func (e *edge) drain() error {
 		_ = l.Close() // nothing new; an error here can't be acted on
 	}
 	e.viewers.Drain(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
-	if err := e.coord.Close(); err != nil {              // ends the event streams
-		e.log.Warn("closing the event streams", zap.Error(err))
-	}
+	e.endEvents()
 	var requests errgroup.Group
 	requests.Go(func() error { return e.server.ShutdownWithContext(ctx) })
 	if e.http2 != nil {

@@ -31,9 +31,11 @@ const (
 )
 
 func (e *edge) openServers(context.Context) error {
+	drained, end := context.WithCancel(context.Background())
+	e.endEvents = end
 	pages := api.New(api.Options{
 		Store:            e.store,
-		Coord:            e.coord,
+		Coord:            eventStreams{Coord: e.coord, drained: drained},
 		Auth:             e.auth,
 		Log:              e.log.Named("api"),
 		Metrics:          api.NewMetrics(e.registry),

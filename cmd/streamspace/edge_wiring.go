@@ -280,6 +280,12 @@ func (e *edge) health(ctx context.Context) api.Health {
 		h.Database = "unavailable"
 		e.log.Warn("health: the database can't take a write", zap.Error(err))
 	}
+	if e.config.Redis != nil {
+		h.Redis = "connected"
+		if err := e.coord.Ping(ctx); err != nil {
+			h.Redis = "disconnected"
+		}
+	}
 	return h
 }
 

@@ -20,6 +20,13 @@ func TestCoord(t *testing.T, open func(t *testing.T) store.Coord) {
 		"a ticket that has expired is used":                     ticketExpired,
 		"a bucket gives its burst and not more":                 bucketBurst,
 		"a bucket taken from at once gives its burst":           bucketRace,
+		"a lease is there until it is released":                 leaseReleased,
+		"a lease is there until it is no longer renewed":        leaseExpires,
+		"an older generation changes nothing":                   leaseFenced,
+		"a generation is higher than those before":              leaseGeneration,
+		"leases of other kinds are others":                      leaseKinds,
+		"a lease that no Coord takes is invalid":                leaseInvalid,
+		"changes of leases are events":                          leaseEvents,
 		"every subscriber gets every event in order":            eventsInOrder,
 		"a subscription ends with its context":                  subscriptionEnds,
 		"a closed coord ends subscriptions":                     coordClosed,
@@ -77,7 +84,6 @@ func ticketExpired(t *testing.T, c store.Coord) {
 	}
 }
 
-// receive waits for the next event; ok is false when the channel is closed.
 func take(t *testing.T, c store.Coord, bucket string, r store.Rate) store.Taken {
 	t.Helper()
 	taken, err := c.Take(context.Background(), bucket, r)
@@ -125,6 +131,7 @@ func bucketRace(t *testing.T, c store.Coord) {
 	}
 }
 
+// receive waits for the next event; ok is false when the channel is closed.
 func receive(t *testing.T, events <-chan store.Event) (e store.Event, ok bool) {
 	t.Helper()
 	select {

@@ -173,8 +173,15 @@ func (l *leg) Flushed() {
 }
 
 // Lost finds that the leg has failed while the other side does not take what
-// came before, which still gets lastWords.
-func (l *leg) Lost() { l.fails(errors.New("the connection was reset")) }
+// came before, which still gets lastWords. One that was told the other's last
+// word, all of it, has most likely said its own: the other takes what it left,
+// and has halfClosed for the next piece of it.
+func (l *leg) Lost() {
+	if l.to.ended && !l.conn.Pending() {
+		return
+	}
+	l.fails(errors.New("the connection was reset"))
+}
 
 func (l *leg) ends(err error) {
 	if err != io.EOF || l.deaf {

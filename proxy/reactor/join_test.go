@@ -83,3 +83,24 @@ func TestJoinEndsWhenAPeersKernelIsSilent(t *testing.T) {
 		t.Errorf("%+v", end)
 	}
 }
+
+// TestJoinLosesNoLastWords: a side that has ended both ways, of which a slow other
+// side has not taken all, is no side that has failed.
+func TestJoinLosesNoLastWords(t *testing.T) {
+	both(t, func(t *testing.T, r *Reactor) {
+		a, b, ended := startJoin(t, r, t.Context(), defaultJoinTimes(), nil)
+		words := random(16 << 20) // more than the sockets hold
+		go func() {
+			_, _ = b.Read(make([]byte, 1)) // the end of a
+			_, _ = b.Write(words)
+			_ = b.CloseWrite()
+		}()
+		_ = a.CloseWrite()
+		if got, err := io.ReadAll(a); err != nil || !bytes.Equal(got, words) {
+			t.Errorf("%d bytes of %d, %v", len(got), len(words), err)
+		}
+		if end := <-ended; end.By != "a" || end.Cause != nil || end.FromB != int64(len(words)) {
+			t.Errorf("%+v", end)
+		}
+	})
+}

@@ -57,8 +57,9 @@ func (t Trust) roots() (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// secure makes TLS over conn in a way that a loop can take over.
-func (t Trust) secure(ctx context.Context, conn net.Conn, host string) (*tls.Conn, error) {
+// Config is a client's for TLS with host. The error is that the roots can't be
+// read.
+func (t Trust) Config(host string) (*tls.Config, error) {
 	config := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	var err error
 	if config.RootCAs, err = t.roots(); err != nil {
@@ -72,6 +73,15 @@ func (t Trust) secure(ctx context.Context, conn net.Conn, host string) (*tls.Con
 			}
 			return nil
 		}
+	}
+	return config, nil
+}
+
+// secure makes TLS over conn in a way that a loop can take over.
+func (t Trust) secure(ctx context.Context, conn net.Conn, host string) (*tls.Conn, error) {
+	config, err := t.Config(host)
+	if err != nil {
+		return nil, err
 	}
 	secure := tls.Client(reactor.NewTransport(conn), config)
 	if err := secure.HandshakeContext(ctx); err != nil {

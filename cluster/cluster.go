@@ -1,0 +1,208 @@
+// Package cluster is what the edges of an installation know of each other: who
+// is there, how loaded, whether it leaves, and which agents have a tunnel to it.
+//
+// Each edge keeps a lease in the Coord that says so of itself, and reads the
+// leases of the others. Beside that it checks each of the others itself. From
+// both it has a view, from which every edge computes the same homes of an agent
+// and the same driver of a session without a word to the others.
+//
+// The Coord may be lost. While it is away the last view stays and the checks
+// decide; when it is back and empty, a node that is missed stays in the view
+// for as long as its next beats need. Only durations of this edge's own count:
+// no time of day goes from one edge to another.
+package cluster
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// Node is one edge.
+type Node struct {
+	ID         string
+	URL        string // of its own, not of the installation: "https://HOST:PORT"
+	Pin        string // of its certificate's key; empty: verified by its chain
+	Version    string
+	Generation uint64 // of its process: a restart has a higher one
+	Streams    int    // viewers that it carries
+	MaxStreams int    // 0: no bound
+	Draining   bool   // it is about to leave
+
+	// What this edge knows of it.
+	Healthy bool // it answers
+	Self    bool
+}
+
+// hasRoom tells whether the node may get another viewer.
+func (n Node) hasRoom() bool {
+	return n.Healthy && !n.Draining && (n.MaxStreams <= 0 || n.Streams < n.MaxStreams)
+}
+
+// Options configure a Cluster.
+type Options struct {
+	Coord  store.Coord
+	Secret []byte      // that all edges share; at least 16 random bytes
+	Log    *zap.Logger // nil: none
+	// Metrics may be nil: none.
+	Metrics *Metrics
+
+	// Self is this edge as it is now, asked at each beat and Announce; the fields
+	// Generation, Healthy and Self are filled in. It may not block.
+	Self func() Node
+
+	// Probe fails when the node does not answer as an edge until ctx ends.
+	Probe func(ctx context.Context, n Node) error
+	Check CheckConfig
+	Beat  time.Duration // between two renewals of the lease, which lasts three; 0: 2 s
+
+	// Changed is called after nodes came, went, turned well or ill, began to drain,
+	// or agents' homes changed, not after load did. Many changes may be one call;
+	// there is never more than one at once. nil: nobody wants to know.
+	Changed func()
+}
+
+const (
+	defaultBeat  = 2 * time.Second
+	beatsOfLease = 3
+	// pause is the least time between two announcements, and between two lists:
+	// what a burst of changes costs the Coord.
+	pause = 100 * time.Millisecond
+)
+
+// Cluster is this edge's view of all. Its methods are safe for concurrent use
+// and do not block, but for Run and Drain.
+type Cluster struct {
+	o    Options
+	seal seal
+
+	announce chan struct{} // something of this edge has changed; holds one
+	changed  chan struct{} // the view has changed; holds one
+
+	mu       sync.Mutex
+	id       string            // of this edge
+	started  uint64            // its generation; 0: it has none yet
+	agents   map[string]uint64 // with a tunnel to this edge: its generation
+	draining bool
+	told     chan struct{}    // closed when the others can know that this edge drains
+	peers    map[string]*peer // by node id, without this edge
+	known    map[string]memory
+	ignored  map[string]string // leases that are not believed: why
+}
+
+// New makes the Cluster of an edge, which knows nobody before Run. It panics
+// when the secret is too short to be one.
+func New(o Options) *Cluster {
+	if len(o.Secret) < 16 {
+		panic("cluster: a secret of less than 16 bytes")
+	}
+	key, err := hkdf.Key(sha256.New, o.Secret, nil, "streamspace cluster lease", sha256.Size)
+	if err != nil {
+		panic("cluster: " + err.Error())
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	if o.Beat <= 0 {
+		o.Beat = defaultBeat
+	}
+	o.Check = o.Check.withDefaults()
+	return &Cluster{
+		o: o, seal: seal{key}, id: o.Self().ID,
+		announce: make(chan struct{}, 1), changed: make(chan struct{}, 1), told: make(chan struct{}),
+		agents: map[string]uint64{}, peers: map[string]*peer{}, known: map[string]memory{},
+	}
+}
+
+// Run announces this edge, follows the others and checks them until ctx ends;
+// then it takes back the lease and waits for all that it started. It returns nil.
+// Call it once.
+func (c *Cluster) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() { c.keepLease(ctx) })
+	running.Go(func() { c.follow(ctx) })
+	running.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-c.changed:
+				if c.o.Changed != nil {
+					c.o.Changed()
+				}
+			}
+		}
+	})
+	running.Wait()
+	return nil
+}
+
+// notify fills a channel of one place.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Announce tells the others, soon, what Options.Self says now. Without it they
+// learn of a change of load at the next beat.
+func (c *Cluster) Announce() { notify(c.announce) }
+
+// AgentHere says that a tunnel of that generation to the agent is up or down
+// here. What comes late of an older generation changes nothing.
+func (c *Cluster) AgentHere(agentID string, generation uint64, up bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, here := c.agents[agentID]
+	switch {
+	case here && generation < now, !here && !up:
+		return
+	case up:
+		c.agents[agentID] = generation
+	default:
+		delete(c.agents, agentID)
+	}
+	if here != up {
+		notify(c.announce)
+		notify(c.changed)
+	}
+}
+
+// Drain says that this edge leaves: no agent wants to be here from now on, and
+// no other edge sends viewers. It returns when the others can know, or with
+// ctx's error.
+func (c *Cluster) Drain(ctx context.Context) error {
+	c.mu.Lock()
+	if !c.draining {
+		c.draining = true
+		notify(c.announce)
+		notify(c.changed)
+	}
+	c.mu.Unlock()
+	select {
+	case <-c.told:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// self is this edge's node. c.mu is not held.
+func (c *Cluster) self() Node {
+	n := c.o.Self()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.ID, n.Draining = c.id, n.Draining || c.draining
+	n.Generation, n.Healthy, n.Self = c.started, true, true
+	return n
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/streamspace-dev/streamspace-edge/cluster"
+	"github.com/streamspace-dev/streamspace-edge/proxy/hop"
+	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
+	offline := tunnel.Errorf(tunnel.CodeAgentOffline, "offline")
+	refused := tunnel.Errorf(tunnel.CodeVNCRefused, "refused")
+	gone := &hop.Unreachable{Peer: "b", Cause: errors.New("connection refused")}
+	for name, c := range map[string]struct {
+		here      bool
+		local     error
+		homes     []cluster.Node
+		peers     map[string]error
+		tried     string
+		suspected string
+		code      tunnel.Code
+	}{
+		"local":                   {here: true, homes: []cluster.Node{{ID: "b"}}, tried: "local"},
+		"one hop":                 {homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}, {ID: "c"}}, tried: "b"},
+		"the agent's word counts": {here: true, local: refused, homes: []cluster.Node{{ID: "b"}}, tried: "local", code: tunnel.CodeVNCRefused},
+		"it has just gone":        {here: true, local: offline, homes: []cluster.Node{{ID: "b"}}, tried: "local b"},
+		"a dead home":             {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": gone}, tried: "b c", suspected: "b"},
+		"a home that leaves":      {homes: []cluster.Node{{ID: "b", Draining: true}, {ID: "c"}}, tried: "c"},
+		"a home has lost it":      {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": offline}, tried: "b c"},
+		"a far agent's word":      {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": refused}, tried: "b", code: tunnel.CodeVNCRefused},
+		"nobody has it":           {code: tunnel.CodeAgentOffline},
+		"all are dead":            {homes: []cluster.Node{{ID: "b"}}, peers: map[string]error{"b": gone}, tried: "b", suspected: "b", code: tunnel.CodeUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tried, suspected []string
+			p := streamPath{
+				here: func(string) bool { return c.here },
+				open: func(context.Context, string, tunnel.OpenRequest) (net.Conn, error) {
+					tried = append(tried, "local")
+					return nil, c.local
+				},
+				homes: func(string) []cluster.Node { return c.homes },
+				dial: func(_ context.Context, p hop.Peer, _ string, _ tunnel.OpenRequest) (net.Conn, error) {
+					tried = append(tried, p.ID)
+					return nil, c.peers[p.ID]
+				},
+				suspect: func(id string) { suspected = append(suspected, id) },
+			}
+			_, err := p.openStream(t.Context(), "agent", tunnel.OpenRequest{})
+			var said *tunnel.Error
+			if (c.code == "") != (err == nil) || c.code != "" && (!errors.As(err, &said) || said.Code != c.code) {
+				t.Errorf("error %v, want code %q", err, c.code)
+			}
+			if got := strings.Join(tried, " "); got != c.tried {
+				t.Errorf("tried %q, want %q", got, c.tried)
+			}
+			if got := strings.Join(suspected, " "); got != c.suspected {
+				t.Errorf("suspected %q, want %q", got, c.suspected)
+			}
+		})
+	}
+}
+
+// TestAFullHomeIsTriedLast: an edge that is full of viewers passes new ones to
+// others, which then need its tunnel.
+func TestAFullHomeIsTriedLast(t *testing.T) {
+	coord := store.NewLocal()
+	defer func() { _ = coord.Close() }()
+	c := cluster.New(cluster.Options{
+		Coord: coord, Secret: []byte("a secret of the test's own, 32 b"),
+		Self: func() cluster.Node { return cluster.Node{ID: "a", Streams: 10, MaxStreams: 10} },
+	})
+	c.AgentHere("agent", 1, true)
+	if got := hopOrder(c)("agent"); len(got) != 1 || got[0].ID != "a" || len(c.WithRoom("agent")) != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestFaultsOfPeers(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none.pem")
+	for _, c := range []struct {
+		config peersConfig
+		paths  []string
+	}{
+		{peersConfig{URL: "https://10.0.0.11:443"}, nil},
+		{peersConfig{}, []string{"cluster.url"}},
+		{peersConfig{URL: "https://edge/path", CAFile: none}, []string{"cluster.url", "cluster.ca_file"}},
+		{peersConfig{URL: "https://edge", Check: peerCheckConfig{Interval: 1}}, []string{"cluster.check.interval"}},
+	} {
+		found := &faults{}
+		c.config.validate(found)
+		var paths []string
+		for _, f := range found.list {
+			paths = append(paths, f.Path)
+		}
+		if !slices.Equal(paths, c.paths) {
+			t.Errorf("%+v: faults %v, want %v", c.config, found.list, c.paths)
+		}
+	}
+}

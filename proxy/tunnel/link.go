@@ -25,22 +25,65 @@ type link struct {
 	channel *channel
 	agentID string
 	welcome Welcome
+	node    string // the edge's id
+	reports *reportQueue
+	bye     chan Bye // has room for one: to be said after all reports
 	log     *zap.Logger
 	dials   chan struct{}   // a slot for each dial at once
 	run     context.Context // Run's: streams live as long
 
+	// Guarded by Client.mu.
+	homes    map[string]Home // that the edge names, by node
+	replaced bool            // by a newer tunnel of this client's own
+	retired  bool            // its bye is said because the edge is no home any more
+
 	mu      sync.Mutex
 	idle    map[net.Conn]struct{} // spares
 	dialing int                   // spares in the making
+	direct  *dialer               // to this very edge where edge may lead to others; or nil
+	around  bool                  // direct did not work: spares are made by edge
 }
 
-func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome Welcome) *link {
+func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome Welcome, reports *reportQueue) *link {
 	welcome.Spares = min(max(welcome.Spares, 1), MaxSpares)
-	return &link{
-		client: c, edge: edge, channel: channel, agentID: agentID, welcome: welcome,
-		log:   c.o.Log.With(zap.String("edge", c.o.Edge), zap.Uint64("generation", welcome.Generation)),
+	l := &link{
+		client: c, edge: edge, channel: channel, agentID: agentID, welcome: welcome, node: welcome.Node,
+		reports: reports, bye: make(chan Bye, 1),
+		log:   c.o.Log.With(zap.String("edge", edge.home.URL), zap.String("node", welcome.Node), zap.Uint64("generation", welcome.Generation)),
 		dials: make(chan struct{}, dialsAtOnce),
 		idle:  make(map[net.Conn]struct{}),
+	}
+	if welcome.URL != "" {
+		l.setDirect(Home{Node: welcome.Node, URL: welcome.URL, Pin: welcome.Pin})
+	}
+	return l
+}
+
+// setDirect has stream connections made at the edge's own address: where a
+// balancer stands before several edges, they would come to others.
+func (l *link) setDirect(own Home) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if own.URL == l.edge.home.URL || l.direct != nil && l.direct.home == own {
+		return
+	}
+	var direct *dialer
+	err := l.client.checkHome(own)
+	if err == nil {
+		direct, err = newDialer(own, l.client.o, l.client.dial)
+	}
+	if err != nil {
+		l.log.Warn("the edge's own address is of no use", zap.Error(err))
+		return
+	}
+	l.direct, l.around = direct, false
+}
+
+// say has b said after all reports; only the first bye counts.
+func (l *link) say(b Bye) {
+	select {
+	case l.bye <- b:
+	default:
 	}
 }
 
@@ -66,7 +109,7 @@ func (l *link) sendBeats() {
 	defer ticker.Stop()
 	for seq := uint64(1); ; seq++ {
 		// The first goes at once, so that the edge learns of the streams that run on.
-		if l.channel.send(l.channel.ctx, Envelope{Beat: &Beat{Seq: seq, Streams: int(l.client.active.Load())}}) != nil {
+		if l.channel.send(l.channel.ctx, Envelope{Beat: &Beat{Seq: seq, Streams: l.client.runningStreams(l.node)}}) != nil {
 			return
 		}
 		select {
@@ -79,22 +122,21 @@ func (l *link) sendBeats() {
 
 // sendReports sends what is queued, and the bye after all of it.
 func (l *link) sendReports() {
-	reports := l.client.reports
 	var bye *Bye
 	for {
-		for r, ok := reports.pop(); ok; r, ok = reports.pop() {
+		for r, ok := l.reports.pop(); ok; r, ok = l.reports.pop() {
 			if l.channel.send(l.channel.ctx, Envelope{State: &r.Report}) != nil {
-				reports.putBack(r)
 				return
 			}
+			l.reports.told(r)
 		}
 		if bye != nil {
 			_ = l.channel.send(l.channel.ctx, Envelope{Bye: bye}) // the edge answers by closing the channel
 			return
 		}
 		select {
-		case <-reports.ready:
-		case b := <-l.client.bye:
+		case <-l.reports.ready:
+		case b := <-l.bye:
 			bye = &b
 		case <-l.channel.ctx.Done():
 			return
@@ -108,6 +150,9 @@ func (l *link) handle(m Envelope) error {
 		return nil
 	case m.Streams != nil:
 		l.more(m.Streams.More)
+		return nil
+	case m.Homes != nil:
+		l.client.toldHomes(l, m.Homes.List)
 		return nil
 	case m.Command != nil:
 		id := m.Command.ID
@@ -188,7 +233,28 @@ func (l *link) dialSpare() (net.Conn, *bufio.Reader, error) {
 		return nil, nil, context.Cause(l.channel.ctx)
 	}
 	defer func() { <-l.dials }()
-	return l.edge.stream(l.channel.ctx, l.agentID, l.welcome.StreamToken)
+	edge := l.streamDialer()
+	conn, reader, err := edge.stream(l.channel.ctx, l.agentID, l.welcome.StreamToken)
+	if err != nil {
+		l.avoid(edge)
+	}
+	return conn, reader, err
+}
+
+func (l *link) streamDialer() *dialer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.direct != nil && !l.around {
+		return l.direct
+	}
+	return l.edge
+}
+
+// avoid has the next spares made by the other way, where there is one.
+func (l *link) avoid(edge *dialer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.around = edge == l.direct
 }
 
 // settled counts the result of a dial; false: it must be tried again.
@@ -275,6 +341,8 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 		_ = conn.Close()
 		return false
 	}
+	l.client.countStreams(l.node, 0, 1)
+	defer l.client.countStreams(l.node, 0, -1)
 	log := l.log.With(zap.String("session", o.Session), zap.String("stream", o.Stream))
 	ctx, cancel := context.WithTimeout(l.run, openLimit)
 	server, err := l.open(ctx, o)
@@ -311,7 +379,7 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 	if w, ok := server.(*WebSocket); ok {
 		server = w.Conn
 	}
-	l.client.carry(l.run, conn, server, log)
+	l.client.carry(l, conn, server, log)
 	return false
 }
 

@@ -21,7 +21,7 @@ type agentCommand struct {
 	Config string `placeholder:"FILE" help:"The config file, see docs/config.md. The flags below take its place or override it."`
 	Check  bool   `help:"Validate the config, tell every fault with its line and column, and exit."`
 
-	Edge      string   `placeholder:"URL" help:"The edge's address, like https://edge.example.org."`
+	Edge      []string `placeholder:"URL" help:"The edge's address, like https://edge.example.org. May be repeated for several edges of one cluster."`
 	TokenFile string   `placeholder:"FILE" help:"The file that holds the join token."`
 	Name      string   `help:"This agent's name; the host's name by default."`
 	Runtime   []string `placeholder:"TYPE" help:"How sessions are started: process (a VNC server each) or demo (the built-in one). May be repeated."`
@@ -72,11 +72,14 @@ func (c *agentCommand) source() string {
 
 func (c *agentCommand) override(config *agentConfig) {
 	for _, flag := range []struct{ value, target *string }{
-		{&c.Edge, &config.Edge}, {&c.TokenFile, &config.TokenFile}, {&c.Name, &config.Name}, {&c.Data, &config.Data},
+		{&c.TokenFile, &config.TokenFile}, {&c.Name, &config.Name}, {&c.Data, &config.Data},
 	} {
 		if *flag.value != "" {
 			*flag.target = *flag.value
 		}
+	}
+	if len(c.Edge) > 0 {
+		config.Edge = c.Edge
 	}
 	if c.Capacity != nil {
 		config.Capacity = *c.Capacity
@@ -89,7 +92,7 @@ func (c *agentCommand) override(config *agentConfig) {
 	}
 }
 
-// agentProcess is the runtimes and their way to the edge.
+// agentProcess is the runtimes and their way to the edges.
 type agentProcess struct {
 	config *agentConfig
 	log    *zap.Logger
@@ -135,7 +138,7 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 	}
 	_, key := a.agent.Identity()
 	a.client.Store(tunnel.NewClient(tunnel.ClientOptions{
-		Edge: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Log: log.Named("tunnel"), Reactor: loops,
+		Edges: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Pinned: homeTLS, Log: log.Named("tunnel"), Reactor: loops,
 		Hello: a.agent.Hello, Command: a.agent.Command, Open: a.agent.Open, Greet: a.agent.Greet,
 	}))
 	return a, nil
@@ -152,7 +155,7 @@ func (a *agentProcess) serve(ctx context.Context) error {
 	parts, failed := errgroup.WithContext(background)
 	parts.Go(func() error { return a.agent.Run(background) })
 	parts.Go(func() error { return a.client.Load().Run(background) })
-	a.log.Info("agent started", zap.String("name", a.config.Name), zap.String("edge", a.config.Edge))
+	a.log.Info("agent started", zap.String("name", a.config.Name), zap.Strings("edge", a.config.Edge))
 
 	select {
 	case <-ctx.Done():

@@ -29,7 +29,7 @@ func TestChecksSayTheSame(t *testing.T) {
 	}{
 		{&edgeCommand{Config: edge, Check: true}, edge, ""},
 		{&agentCommand{Config: agent, Check: true}, agent, agent + ": warning: runtimes[1]: no desktop of desk can start: "},
-		{&agentCommand{Edge: "https://e", TokenFile: token, Runtime: []string{"demo"}, Check: true}, "the command line", ""},
+		{&agentCommand{Edge: []string{"https://e"}, TokenFile: token, Runtime: []string{"demo"}, Check: true}, "the command line", ""},
 	} {
 		var stdout, stderr bytes.Buffer
 		if err := c.command.Run(&surroundings{stdout: &stdout, stderr: &stderr}); err != nil {

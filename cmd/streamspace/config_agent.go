@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
@@ -14,7 +15,7 @@ import (
 
 // agentConfig is the file of `streamspace agent`.
 type agentConfig struct {
-	Edge       string            `yaml:"edge"` // "https://edge.example.org"
+	Edge       oneOrMore         `yaml:"edge"` // "https://edge.example.org"
 	Name       string            `yaml:"name"`
 	TokenFile  string            `yaml:"token_file"`
 	TLS        agentTLSConfig    `yaml:"tls"`
@@ -72,14 +73,7 @@ func defaultAgentConfig() *agentConfig {
 }
 
 func (c *agentConfig) validate(f *faults) {
-	if c.Edge == "" {
-		f.add("edge", "must be the edge's address, like \"https://edge.example.org\"")
-	} else {
-		checkURL(f, "edge", c.Edge)
-		if u, err := url.Parse(c.Edge); err == nil && u.Scheme == "http" && c.TLS.CAFile != "" {
-			f.add("tls.ca_file", "has no meaning with an http:// edge; use https:// or remove it")
-		}
-	}
+	c.validateEdge(f)
 	if !nameRule.MatchString(c.Name) {
 		f.add("name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Name)
 	}
@@ -109,6 +103,29 @@ func (c *agentConfig) validate(f *faults) {
 		f.add("labels."+session.EndpointLabel, "is reserved: by this label sessions ask for the endpoints of static runtimes; choose another name")
 	}
 	c.validateRuntimes(f)
+}
+
+func (c *agentConfig) validateEdge(f *faults) {
+	if len(c.Edge) == 0 || len(c.Edge) == 1 && c.Edge[0] == "" {
+		f.add("edge", "must be the edge's address, like \"https://edge.example.org\"")
+		return
+	}
+	withTLS := false
+	for i, address := range c.Edge {
+		path := "edge"
+		if len(c.Edge) > 1 {
+			path = fmt.Sprintf("edge[%d]", i)
+		}
+		checkURL(f, path, address)
+		if slices.Index(c.Edge, address) < i {
+			f.add(path, "%q is there twice", address)
+		}
+		u, err := url.Parse(address)
+		withTLS = withTLS || err != nil || u.Scheme != "http"
+	}
+	if !withTLS && c.TLS.CAFile != "" {
+		f.add("tls.ca_file", "has no meaning with an http:// edge; use https:// or remove it")
+	}
 }
 
 func (c *agentConfig) validateRuntimes(f *faults) {

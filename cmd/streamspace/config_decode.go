@@ -148,6 +148,10 @@ func (f *faults) decode(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return // "key:" with nothing behind it keeps the default
 	}
+	if v.Type() == reflect.TypeFor[oneOrMore]() && n.Kind == yaml.ScalarNode {
+		v.Set(reflect.ValueOf(oneOrMore{n.Value}))
+		return
+	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		f.decodeText(n, u, path)
 		return
@@ -272,6 +276,9 @@ func nodeWord(n *yaml.Node) string {
 		return fmt.Sprintf("%q", n.Value)
 	}
 }
+
+// oneOrMore is a list of texts that may be written as one text where it has one.
+type oneOrMore []string
 
 // duration is a time.Duration written "30s", "1h30m", or 0.
 type duration time.Duration

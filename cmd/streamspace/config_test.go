@@ -239,17 +239,22 @@ func TestAgentConfigFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"edge: edge.example.org\n":                                         "edge: \"edge.example.org\" is not an origin",
-		"edge: https://:8443\n":                                            "edge: \"https://:8443\" is not an origin",
-		good + "capacity: 0\n":                                             "capacity: 0 is too small",
-		good + "runtimes: [{name: a, type: demo, slots: 0}]\n":             "runtimes[0].slots: 0 is too small",
-		good + "on_shutdown: explode\n":                                    "on_shutdown",
-		good + "runtimes: []\n":                                            "runtimes: at least one",
-		good + "runtimes: [{name: a, type: magic}]\n":                      "runtimes[0].type",
-		good + "runtimes: [{name: a, type: static}]\n":                     "runtimes[0].endpoints",
-		good + "runtimes: [{name: a, type: process, command: [\"{no}\"]}]": "runtimes[0].command",
-		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: vnc}]}]\n":                                       "runtimes[0].endpoints[0].password_file: \"vnc\" must be",
-		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: /does/not/exist}]}]\n":                           "runtimes[0].endpoints[0].password_file: /does/not/exist can't be read: no such file",
+		"edge: edge.example.org\n":       "edge: \"edge.example.org\" is not an origin",
+		"edge: https://:8443\n":          "edge: \"https://:8443\" is not an origin",
+		"edge: \"\"\n":                   "edge: must be the edge's address",
+		"edge: []\n":                     "edge: must be the edge's address",
+		"edge: {a: b}\n":                 "agent.yml:1:7: edge: a list is expected, not a section",
+		"edge: [https://e, x]\n":         "agent.yml:1:19: edge[1]: \"x\" is not an origin",
+		"edge: [https://e, https://e]\n": "edge[1]: \"https://e\" is there twice",
+		good + "capacity: 0\n":           "capacity: 0 is too small",
+		good + "runtimes: [{name: a, type: demo, slots: 0}]\n":                                                          "runtimes[0].slots: 0 is too small",
+		good + "on_shutdown: explode\n":                                                                                 "on_shutdown",
+		good + "runtimes: []\n":                                                                                         "runtimes: at least one",
+		good + "runtimes: [{name: a, type: magic}]\n":                                                                   "runtimes[0].type",
+		good + "runtimes: [{name: a, type: static}]\n":                                                                  "runtimes[0].endpoints",
+		good + "runtimes: [{name: a, type: process, command: [\"{no}\"]}]":                                              "runtimes[0].command",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: vnc}]}]\n":             "runtimes[0].endpoints[0].password_file: \"vnc\" must be",
+		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\", password_file: /does/not/exist}]}]\n": "runtimes[0].endpoints[0].password_file: /does/not/exist can't be read: no such file",
 		good + "runtimes: [{name: a, type: static, endpoints: [{address: \"h:1\"}]}, {name: b, type: static, endpoints: [{address: \"h:1\"}]}]\n": `runtimes[1].endpoints[0].address: "h:1" belongs to the runtime a`,
 		good + "runtimes: [{name: a, type: static, endpoints: [{name: v, address: \"h:1\"}, {name: v, address: \"h:2\"}]}]\n":                     `runtimes[0].endpoints[1].name: "v" is given twice`,
 		good + "labels: {endpoint: vm-1}\n":              "labels.endpoint: is reserved",
@@ -258,6 +263,28 @@ func TestAgentConfigFaults(t *testing.T) {
 		if err := parseConfig("agent.yml", []byte(text), defaultAgentConfig()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v; want %q", text, err, want)
 		}
+	}
+}
+
+func TestAnAgentMayHaveSeveralEdges(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("ssk_x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]string{
+		"edge: https://a\n":                       {"https://a"},
+		"edge: [https://a]\n":                     {"https://a"},
+		"edge: [https://a, \"https://b:8443\"]\n": {"https://a", "https://b:8443"},
+	} {
+		config := defaultAgentConfig()
+		if err := parseConfig("agent.yml", []byte(text+"token_file: "+token+"\n"), config); err != nil || !slices.Equal(config.Edge, want) {
+			t.Errorf("%q: %q, %v; want %q", text, config.Edge, err, want)
+		}
+	}
+	config := defaultAgentConfig()
+	flags := &agentCommand{Edge: []string{"https://a", "https://b"}, TokenFile: token}
+	if err := flags.load(config); err != nil || !slices.Equal(config.Edge, flags.Edge) {
+		t.Errorf("by flags: %q, %v", config.Edge, err)
 	}
 }
 

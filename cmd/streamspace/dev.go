@@ -126,7 +126,7 @@ func (c *devCommand) edgeConfig(data string) *edgeConfig {
 
 func (c *devCommand) agentConfig(data, url, tokenFile string) *agentConfig {
 	config := defaultAgentConfig()
-	config.Edge = url
+	config.Edge = oneOrMore{url}
 	config.TokenFile = tokenFile
 	config.Data = filepath.Join(data, "agent")
 	config.OnShutdown = endSessions

@@ -120,7 +120,7 @@ func TestRefusalReachesTheAgent(t *testing.T) {
 		"another's id":   {func(o *ClientOptions) { o.AgentKey = "of another host" }, CodeAgentIDTaken, "the agent id belongs to another host"},
 		"removed":        {func(o *ClientOptions) { o.AgentKey = "removed" }, CodeAgentRemoved, long},
 		"no capacity":    {func(o *ClientOptions) { h := o.Hello(); h.Capacity = 0; o.Hello = func() Hello { return h } }, CodeBadRequest, "capacity is 0, want at least 1"},
-		"a wrong scheme": {func(o *ClientOptions) { o.Edge = "ftp://127.0.0.1" }, CodeBadRequest, `the edge's address is "ftp://127.0.0.1", want https://HOST or https://HOST:PORT`},
+		"a wrong scheme": {func(o *ClientOptions) { o.Edges = []string{"ftp://127.0.0.1"} }, CodeBadRequest, `the edge's address is "ftp://127.0.0.1", want https://HOST or https://HOST:PORT`},
 		"no token":       {func(o *ClientOptions) { o.Token = "" }, CodeUnauthorized, "a join token is needed: Authorization: Bearer TOKEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -365,7 +365,7 @@ func TestAnEdgeThatIsNotOne(t *testing.T) {
 			served := make(chan struct{})
 			go func() { defer close(served); _ = server.Serve(listener) }()
 			defer func() { _ = server.Close(); <-served }()
-			d, err := newDialer(ClientOptions{Edge: "http://" + listener.Addr().String(), Token: "secret-token"}, dialTCP)
+			d, err := newDialer(Home{URL: "http://" + listener.Addr().String()}, ClientOptions{Token: "secret-token"}, dialTCP)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -394,7 +394,7 @@ func TestAClosedHubRefuses(t *testing.T) {
 }
 
 func newDialerOf(t *testing.T, e *testEdge) *dialer {
-	d, err := newDialer(agentOptions(e), dialTCP)
+	d, err := newDialer(Home{URL: e.url}, agentOptions(e), dialTCP)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,7 +202,7 @@ func parseEnvelope(text []byte) (Envelope, error) {
 	parts := 0
 	for _, set := range []bool{
 		e.Hello != nil, e.Welcome != nil, e.Beat != nil, e.Command != nil, e.Ack != nil,
-		e.State != nil, e.Streams != nil, e.Bye != nil, e.Refused != nil,
+		e.State != nil, e.Streams != nil, e.Homes != nil, e.Bye != nil, e.Refused != nil,
 	} {
 		if set {
 			parts++

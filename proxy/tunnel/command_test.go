@@ -214,7 +214,7 @@ func TestLeaveTellsTheEdgeAndEndsRun(t *testing.T) {
 func TestLeaveWithoutATunnelEndsRun(t *testing.T) {
 	e := newEdge(t)
 	o := agentOptions(e)
-	o.Edge = "http://127.0.0.1:1" // nobody listens
+	o.Edges = []string{"http://127.0.0.1:1"} // nobody listens
 	a := startAgent(t, o)
 	if err := a.Leave(deadlined(t), Bye{Reason: "restart"}); err == nil {
 		t.Error("leave without a tunnel: no error")

@@ -25,6 +25,7 @@ const (
 
 // dialer makes an agent's connections to one edge.
 type dialer struct {
+	home    Home    // whose URL and Pin it goes by
 	url     url.URL // of ConnectPath
 	address string  // host:port
 	tls     *tls.Config
@@ -32,12 +33,21 @@ type dialer struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-func newDialer(o ClientOptions, dial func(context.Context, string, string) (net.Conn, error)) (*dialer, error) {
-	edge, err := url.Parse(o.Edge)
+// newDialer makes a dialer to the edge at a home's address. An agent's seed is a
+// home of an unknown node.
+func newDialer(home Home, o ClientOptions, dial func(context.Context, string, string) (net.Conn, error)) (*dialer, error) {
+	edge, err := url.Parse(home.URL)
 	if err != nil || edge.Host == "" || edge.Path != "" && edge.Path != "/" || edge.Scheme != "https" && edge.Scheme != "http" || edge.User != nil || edge.RawQuery != "" {
-		return nil, Errorf(CodeBadRequest, "the edge's address is %q, want https://HOST or https://HOST:PORT", o.Edge)
+		return nil, Errorf(CodeBadRequest, "the edge's address is %q, want https://HOST or https://HOST:PORT", home.URL)
 	}
-	d := &dialer{url: url.URL{Scheme: edge.Scheme, Host: edge.Host, Path: ConnectPath}, address: edge.Host, dial: dial}
+	trust := o.TLS
+	if home.Pin != "" && edge.Scheme == "https" {
+		if o.Pinned == nil {
+			return nil, Errorf(CodeBadRequest, "the edge at %s is known by a pin, which this agent can't check", edge.Host)
+		}
+		trust = o.Pinned(home.Pin)
+	}
+	d := &dialer{home: home, url: url.URL{Scheme: edge.Scheme, Host: edge.Host, Path: ConnectPath}, address: edge.Host, dial: dial}
 	if edge.Port() == "" {
 		port := "443"
 		if edge.Scheme == "http" {
@@ -46,7 +56,7 @@ func newDialer(o ClientOptions, dial func(context.Context, string, string) (net.
 		d.address = net.JoinHostPort(edge.Hostname(), port)
 	}
 	if edge.Scheme == "https" {
-		d.tls = o.TLS.Clone()
+		d.tls = trust.Clone()
 		if d.tls == nil {
 			d.tls = &tls.Config{MinVersion: tls.VersionTLS12}
 		}

@@ -18,7 +18,7 @@ func TestAgentReconnectsWhileItsOldSocketIsOpen(t *testing.T) {
 	first := e.next("up")
 	spareOfOld, err := func() (net.Conn, error) {
 		old := e.hub.tunnels[id]
-		d, _ := newDialer(agentOptions(e), dialTCP)
+		d, _ := newDialer(Home{URL: e.url}, agentOptions(e), dialTCP)
 		conn, _, err := d.stream(deadlined(t), id, old.token)
 		return conn, err
 	}()

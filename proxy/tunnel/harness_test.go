@@ -200,7 +200,7 @@ type testAgent struct {
 func agentOptions(e *testEdge) ClientOptions {
 	id := uuid.NewString()
 	return ClientOptions{
-		Edge: e.url, Token: testToken, AgentKey: testKey, TLS: e.tls,
+		Edges: []string{e.url}, Token: testToken, AgentKey: testKey, TLS: e.tls,
 		Hello: func() Hello {
 			return Hello{AgentID: id, Name: "agent-of-the-test", Capacity: 10, Weight: 1, Runtimes: []Runtime{{Name: "demo"}}}
 		},

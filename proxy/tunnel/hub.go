@@ -23,6 +23,15 @@ type HubOptions struct {
 	BeatEvery time.Duration // 0: 5 s. Two beats missed: the tunnel is down
 	Spares    int           // idle stream connections that an agent keeps; 0: 4
 
+	// URL and Pin lead agents to this very edge, as those of a Home do, whatever
+	// balancer stands before it; empty: they come by the address that they have.
+	URL, Pin string
+	// Homes are the edges that the agent should have tunnels to, best first; none:
+	// it is told nothing and keeps the tunnels that it has. It is asked at each
+	// connect and after Rehome, for several agents at once, and must not block. nil:
+	// none for all.
+	Homes func(agentID string) []Home
+
 	// Admit decides on a control connection: token is the bearer token, key
 	// the agent's own secret. An *Error refuses and is told to the agent; any
 	// other error is logged and refuses with CodeUnavailable. nil admits all,

@@ -23,7 +23,7 @@ func TestASpareOfAnEndedTunnelGivesUpInSilence(t *testing.T) {
 			}
 			return nil
 		}))
-	dial, err := newDialer(o, dialTCP)
+	dial, err := newDialer(Home{URL: edge.url}, o, dialTCP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,9 @@ func TestASpareOfAnEndedTunnelGivesUpInSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	channel := newChannel(ws)
-	l := newLink(NewClient(o), dial, channel, o.Hello().AgentID, Welcome{StreamToken: "stale", Spares: 1})
+	client := NewClient(o)
+	reports, _ := client.outbox.open()
+	l := newLink(client, dial, channel, o.Hello().AgentID, Welcome{StreamToken: "stale", Spares: 1}, reports)
 	channel.refuse(errLeft)
 
 	l.dialing++

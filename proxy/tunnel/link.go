@@ -25,22 +25,45 @@ type link struct {
 	channel *channel
 	agentID string
 	welcome Welcome
+	node    string // the edge's id
+	reports *reportQueue
+	bye     chan Bye // has room for one: to be said after all reports
 	log     *zap.Logger
 	dials   chan struct{}   // a slot for each dial at once
 	run     context.Context // Run's: streams live as long
 
+	// Guarded by Client.mu.
+	homes    map[string]Home // that the edge names, by node
+	replaced bool            // by a newer tunnel of this client's own
+	retired  bool            // its bye is said because the edge is no home any more
+
 	mu      sync.Mutex
 	idle    map[net.Conn]struct{} // spares
 	dialing int                   // spares in the making
+	direct  *dialer               // to this very edge where edge may lead to others; or nil
+	around  bool                  // direct did not work: spares are made by edge
 }
 
-func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome Welcome) *link {
+func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome Welcome, reports *reportQueue) *link {
 	welcome.Spares = min(max(welcome.Spares, 1), MaxSpares)
-	return &link{
-		client: c, edge: edge, channel: channel, agentID: agentID, welcome: welcome,
-		log:   c.o.Log.With(zap.String("edge", c.o.Edge), zap.Uint64("generation", welcome.Generation)),
+	l := &link{
+		client: c, edge: edge, channel: channel, agentID: agentID, welcome: welcome, node: welcome.Node,
+		reports: reports, bye: make(chan Bye, 1),
+		log:   c.o.Log.With(zap.String("edge", edge.home.URL), zap.String("node", welcome.Node), zap.Uint64("generation", welcome.Generation)),
 		dials: make(chan struct{}, dialsAtOnce),
 		idle:  make(map[net.Conn]struct{}),
+	}
+	if welcome.URL != "" {
+		l.setDirect(Home{Node: welcome.Node, URL: welcome.URL, Pin: welcome.Pin})
+	}
+	return l
+}
+
+// say has b said after all reports; only the first bye counts.
+func (l *link) say(b Bye) {
+	select {
+	case l.bye <- b:
+	default:
 	}
 }
 
@@ -66,7 +89,7 @@ func (l *link) sendBeats() {
 	defer ticker.Stop()
 	for seq := uint64(1); ; seq++ {
 		// The first goes at once, so that the edge learns of the streams that run on.
-		if l.channel.send(l.channel.ctx, Envelope{Beat: &Beat{Seq: seq, Streams: int(l.client.active.Load())}}) != nil {
+		if l.channel.send(l.channel.ctx, Envelope{Beat: &Beat{Seq: seq, Streams: l.client.runningStreams(l.node)}}) != nil {
 			return
 		}
 		select {
@@ -79,22 +102,21 @@ func (l *link) sendBeats() {
 
 // sendReports sends what is queued, and the bye after all of it.
 func (l *link) sendReports() {
-	reports := l.client.reports
 	var bye *Bye
 	for {
-		for r, ok := reports.pop(); ok; r, ok = reports.pop() {
+		for r, ok := l.reports.pop(); ok; r, ok = l.reports.pop() {
 			if l.channel.send(l.channel.ctx, Envelope{State: &r.Report}) != nil {
-				reports.putBack(r)
 				return
 			}
+			l.reports.told(r)
 		}
 		if bye != nil {
 			_ = l.channel.send(l.channel.ctx, Envelope{Bye: bye}) // the edge answers by closing the channel
 			return
 		}
 		select {
-		case <-reports.ready:
-		case b := <-l.client.bye:
+		case <-l.reports.ready:
+		case b := <-l.bye:
 			bye = &b
 		case <-l.channel.ctx.Done():
 			return
@@ -108,6 +130,9 @@ func (l *link) handle(m Envelope) error {
 		return nil
 	case m.Streams != nil:
 		l.more(m.Streams.More)
+		return nil
+	case m.Homes != nil:
+		l.client.toldHomes(l, m.Homes.List)
 		return nil
 	case m.Command != nil:
 		id := m.Command.ID
@@ -123,109 +148,6 @@ func (l *link) handle(m Envelope) error {
 	default:
 		return Errorf(CodeBadRequest, "a control message that only an agent sends")
 	}
-}
-
-// refill keeps as many spares as the edge wants.
-func (l *link) refill() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.start(l.welcome.Spares - len(l.idle) - l.dialing)
-}
-
-// more makes n further spares.
-func (l *link) more(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.start(n)
-}
-
-// start is called with mu held.
-func (l *link) start(n int) {
-	n = min(n, MaxSpares-len(l.idle)-l.dialing)
-	if l.over() {
-		return
-	}
-	for range n {
-		l.dialing++
-		l.client.tasks.Go(l.spare)
-	}
-}
-
-// over tells whether the tunnel has ended: what is made for it from then on has
-// no use.
-func (l *link) over() bool { return l.channel.ctx.Err() != nil }
-
-// closeIdle is called after the tunnel has ended.
-func (l *link) closeIdle() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for conn := range l.idle {
-		_ = conn.Close()
-	}
-}
-
-// spare makes one stream connection and serves it to its end.
-func (l *link) spare() {
-	var retry backoff
-	for {
-		conn, reader, err := l.dialSpare()
-		if l.settled(conn, err) {
-			if err == nil {
-				l.serveSpare(conn, reader)
-			}
-			return
-		}
-		wait := retry.next()
-		l.log.Warn("no stream connection to the edge; trying again", zap.Duration("in", wait), zap.Error(err))
-		pause(l.channel.ctx, wait)
-	}
-}
-
-func (l *link) dialSpare() (net.Conn, *bufio.Reader, error) {
-	select {
-	case l.dials <- struct{}{}:
-	case <-l.channel.ctx.Done():
-		return nil, nil, context.Cause(l.channel.ctx)
-	}
-	defer func() { <-l.dials }()
-	return l.edge.stream(l.channel.ctx, l.agentID, l.welcome.StreamToken)
-}
-
-// settled counts the result of a dial; false: it must be tried again.
-func (l *link) settled(conn net.Conn, err error) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	enough := len(l.idle)+l.dialing > l.welcome.Spares
-	if err != nil && !l.over() && !enough {
-		return false
-	}
-	l.dialing--
-	if err == nil {
-		l.idle[conn] = struct{}{}
-		if l.over() {
-			_ = conn.Close() // and the first read ends it
-		}
-	}
-	return true
-}
-
-// taken ends conn's time as a spare and has it replaced.
-func (l *link) taken(conn net.Conn) {
-	l.mu.Lock()
-	delete(l.idle, conn)
-	l.mu.Unlock()
-	l.refill()
-}
-
-// returned makes conn a spare again; false: the tunnel has ended.
-func (l *link) returned(conn net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.over() {
-		return false
-	}
-	l.idle[conn] = struct{}{}
-	return true
 }
 
 // serveSpare answers the edge's frames until one turns the connection into a
@@ -275,6 +197,8 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 		_ = conn.Close()
 		return false
 	}
+	l.client.countStreams(l.node, 0, 1)
+	defer l.client.countStreams(l.node, 0, -1)
 	log := l.log.With(zap.String("session", o.Session), zap.String("stream", o.Stream))
 	ctx, cancel := context.WithTimeout(l.run, openLimit)
 	server, err := l.open(ctx, o)
@@ -311,7 +235,7 @@ func (l *link) serveOpen(conn net.Conn, reader *bufio.Reader, payload []byte) (i
 	if w, ok := server.(*WebSocket); ok {
 		server = w.Conn
 	}
-	l.client.carry(l.run, conn, server, log)
+	l.client.carry(l, conn, server, log)
 	return false
 }
 

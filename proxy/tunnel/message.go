@@ -17,6 +17,7 @@ import "time"
 //	  | -- ack --------------------> |   the command is understood and durable at the agent
 //	  | -- state ------------------> |   a session changed; also all of them in hello
 //	  | <----------------- streams - |   open this many more stream connections
+//	  | <------------------- homes - |   the edges to have tunnels to from now on; only after a hello with homes
 //	  | -- bye --------------------> |   the agent leaves; Final when its sessions have ended
 //	  | <----------------- refused - |   why the edge closes; the status of the close says the same
 //
@@ -45,6 +46,7 @@ const (
 	MaxMessage   = 1 << 20          // bytes of one control message; 10,000 sessions in a hello fit
 	HelloTimeout = 10 * time.Second // from the 101 to the hello
 	MaxSpares    = 256              // idle stream connections of one tunnel
+	MaxHomes     = 16               // of one agent; an edge's list is cut there
 )
 
 // Envelope is one control message: exactly one field is set.
@@ -56,6 +58,7 @@ type Envelope struct {
 	Ack     *Ack     `json:"ack,omitempty"`
 	State   *Report  `json:"state,omitempty"`
 	Streams *Streams `json:"streams,omitempty"`
+	Homes   *Homes   `json:"homes,omitempty"`
 	Bye     *Bye     `json:"bye,omitempty"`
 	Refused *Error   `json:"refused,omitempty"`
 }
@@ -70,6 +73,10 @@ type Hello struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Runtimes []Runtime         `json:"runtimes"` // the first is the default
 	Sessions []Report          `json:"sessions"` // all that really run here now
+
+	// Homes: this agent keeps a tunnel to each home that it is told. To one that
+	// does not say so no Homes are sent: it would take them for a broken protocol.
+	Homes bool `json:"homes,omitempty"`
 }
 
 // Runtime is one way in which the agent starts sessions.
@@ -89,6 +96,27 @@ type Welcome struct {
 	StreamToken string        `json:"stream_token"` // credential of this generation's stream connections
 	Beat        time.Duration `json:"beat"`         // nanoseconds between beats
 	Spares      int           `json:"spares"`       // idle stream connections to keep open
+
+	// URL and Pin lead to this very edge, whatever balancer stands at the address
+	// by which the agent came, as those of a Home do; empty: not told.
+	URL string `json:"url,omitempty"`
+	Pin string `json:"pin,omitempty"`
+
+	Homes []Home `json:"homes,omitempty"` // as in Homes
+}
+
+// Home is an edge that the agent should have a tunnel to.
+type Home struct {
+	Node string `json:"node"`          // the edge's id
+	URL  string `json:"url"`           // https://HOST[:PORT], or http://
+	Pin  string `json:"pin,omitempty"` // "sha256:" and the hex of the SHA-256 of its public key; empty: checked as the agent's config says
+}
+
+// Homes are all of an agent's homes as the edge that sends them knows them. An
+// edge that leaves is not in its own list. With an empty list the edge says
+// nothing: the agent goes on with what it has.
+type Homes struct {
+	List []Home `json:"list"`
 }
 
 // Beat is sent by the agent every Welcome.Beat and returned by the edge.

@@ -13,6 +13,7 @@ type Metrics struct {
 	agents  prometheus.Gauge
 	streams prometheus.Gauge
 	spares  prometheus.Gauge
+	rehomes prometheus.Counter
 	opens   *prometheus.CounterVec
 	openFor prometheus.Histogram
 }
@@ -33,6 +34,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		spares: f.NewGauge(prometheus.GaugeOpts{
 			Name: "streamspace_tunnel_spares",
 			Help: "Idle stream connections that are ready to be opened.",
+		}),
+		rehomes: f.NewCounter(prometheus.CounterOpts{
+			Name: "streamspace_tunnel_rehomes_total",
+			Help: "Times that a connected agent was told other homes than before.",
 		}),
 		opens: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "streamspace_tunnel_opens_total",

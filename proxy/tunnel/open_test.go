@@ -121,7 +121,8 @@ func FuzzParseEnvelope(f *testing.F) {
 	for _, e := range []Envelope{
 		{Hello: &Hello{AgentID: "a", Sessions: []Report{{Session: "s", State: SessionRunning}}}},
 		{Welcome: &Welcome{Generation: 1}}, {Beat: &Beat{}}, {Command: &Command{ID: "1"}},
-		{Ack: &Ack{Error: Errorf(CodeNoRoom, "full")}}, {State: &Report{}}, {Streams: &Streams{More: 3}}, {Bye: &Bye{}}, {Refused: &Error{}},
+		{Ack: &Ack{Error: Errorf(CodeNoRoom, "full")}}, {State: &Report{}}, {Streams: &Streams{More: 3}},
+		{Homes: &Homes{List: []Home{{Node: "a", URL: "https://a", Pin: "sha256:00"}}}}, {Bye: &Bye{}}, {Refused: &Error{}},
 	} {
 		text, err := json.Marshal(e)
 		if err != nil {

@@ -29,7 +29,7 @@ func newRawAgent(t testing.TB, e *testEdge, id string) *rawAgent {
 	if id == "" {
 		id = uuid.NewString()
 	}
-	d, err := newDialer(agentOptions(e), dialTCP)
+	d, err := newDialer(Home{URL: e.url}, agentOptions(e), dialTCP)
 	if err != nil {
 		t.Fatal(err)
 	}

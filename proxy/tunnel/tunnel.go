@@ -37,6 +37,9 @@ type tunnel struct {
 	mu   sync.Mutex
 	acks map[string]chan *Error // by command id, one for each Command that waits
 
+	rehome   chan struct{} // has room for one: rehomeBy was set
+	rehomeBy time.Time     // when the agent's homes are looked at again; zero: not due. Guarded by mu
+
 	// Owned by the channel's reader; read by serve when that has ended.
 	streams int
 }
@@ -138,6 +141,7 @@ func (h *Hub) newTunnel(c *channel, hello Hello, remote string) *tunnel {
 		events:   make(chan Report, eventQueue),
 		reported: make(chan struct{}),
 		acks:     make(map[string]chan *Error),
+		rehome:   make(chan struct{}, 1),
 	}
 }
 
@@ -160,10 +164,15 @@ func (t *tunnel) serve() {
 	workers.Go(t.watchStreams)
 	workers.Go(func() { t.report(after) })
 	stopSpares := context.AfterFunc(t.channel.ctx, t.spares.close)
+	homes := t.homes()
 	if err := t.channel.transmit(Envelope{Welcome: &Welcome{
 		Node: t.hub.o.Node, Generation: t.generation, StreamToken: t.token, Beat: t.hub.o.BeatEvery, Spares: t.hub.o.Spares,
+		URL: t.hub.o.URL, Pin: t.hub.o.Pin, Homes: homes,
 	}}); err != nil {
 		t.channel.end(err)
+	}
+	if t.knowsHomes() {
+		workers.Go(func() { t.tellHomes(homes) })
 	}
 	t.channel.run(t.hub.o.BeatEvery, t.handle)
 

@@ -39,7 +39,7 @@ func TestWhyTheEdgeIsNotReachedIsSaidInWords(t *testing.T) {
 		"a name that is no host": {"https://edge.invalid", nil, "the name can't be resolved"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err := newDialer(ClientOptions{Edge: c.edge, Token: "secret-token", TLS: c.tls}, dialTCP)
+			d, err := newDialer(Home{URL: c.edge}, ClientOptions{Token: "secret-token", TLS: c.tls}, dialTCP)
 			if err != nil {
 				t.Fatal(err)
 			}

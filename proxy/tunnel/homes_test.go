@@ -120,15 +120,18 @@ func TestATunnelThatIsNoHomesStaysUntilTheHomesAreThere(t *testing.T) {
 	c.nodes["b"].next("up")
 	c.homesAre("b", "c")
 	c.rehome()
-	eventually(t, "c is tried in vain", func() bool {
+	names := func(node string) bool { // that b and c are the homes
+		l := agent.book.links[node]
+		return l != nil && len(l.homes) == 2 && l.homes["c"].Node == "c"
+	}
+	eventually(t, "both have told it and c is tried in vain", func() bool {
 		agent.mu.Lock()
 		defer agent.mu.Unlock()
 		k := agent.book.keepers["c"]
-		return k != nil && k.failed
+		return names("a") && names("b") && k != nil && k.failed
 	})
 	c.homesAre() // an edge that leaves and knows no other
 	c.nodes["a"].hub.Rehome(0)
-	// What the edge sends later than its homes is done when those are understood.
 	eventually(t, "a has told it", func() bool {
 		agent.mu.Lock()
 		defer agent.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 // Node is one edge of the cluster.
 type Node struct {
 	ID        string `json:"id"`
-	Status    string `json:"status"` // "online" or "draining"
+	Status    string `json:"status"` // "online", "draining" or "unreachable": it does not answer this edge
 	Version   string `json:"version"`
 	Advertise string `json:"advertise"` // its own address; empty when the config names none
 	Streams   int    `json:"streams"`   // viewers that are connected to it

@@ -7,12 +7,17 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"os"
+	"strings"
 
+	"github.com/streamspace-dev/streamspace-edge/proxy/websocket"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 type clusterConfig struct {
-	SecretFile string `yaml:"secret_file"` // what edges on separate stores share; empty: each has its store's secrets
+	SecretFile string          `yaml:"secret_file"` // what edges on separate stores share; empty: each has its store's secrets
+	URL        string          `yaml:"url"`         // under which the others and agents reach this edge: "https://HOST:PORT"; empty: see peerURL
+	CAFile     string          `yaml:"ca_file"`     // PEM roots for edges without a pin; empty: the system's
+	Check      peerCheckConfig `yaml:"check"`
 }
 
 // Sizes of a cluster's secret, in bytes. The least is the size of the keys that
@@ -22,16 +27,30 @@ const (
 	mostSecret  = 4096
 )
 
-func (c clusterConfig) validate(f *faults) {
-	if !f.has("cluster") {
-		return
+func (c *edgeConfig) validateCluster(f *faults) {
+	if f.has("cluster") {
+		c.Cluster.check(f)
 	}
-	if c.SecretFile == "" {
-		f.add("cluster.secret_file", "is missing; name a file that all edges of the cluster have, or remove cluster")
-		return
+	if c.clustered() && c.peerURL() == "" {
+		f.add("cluster.url", "is missing: where the other edges and agents reach this edge itself, like \"https://10.0.0.11:443\"; a host in listen.https says it, too")
 	}
-	if _, err := c.secret(); err != nil {
-		f.add("cluster.secret_file", "%s", err)
+}
+
+func (c clusterConfig) check(f *faults) {
+	if c.SecretFile != "" {
+		if _, err := c.secret(); err != nil {
+			f.add("cluster.secret_file", "%s", err)
+		}
+	}
+	if c.URL != "" {
+		checkURL(f, "cluster.url", c.URL)
+	}
+	if err := (websocket.Trust{CAFile: c.CAFile}).Check(); err != nil {
+		f.add("cluster.ca_file", "%s", err)
+	}
+	if err := c.Check.options().Validate(); err != nil {
+		key, text, _ := strings.Cut(err.Error(), ": ")
+		f.add("cluster.check."+key, "%s", text)
 	}
 }
 
@@ -60,7 +79,7 @@ type clusterStore struct {
 
 // Secret is 32 bytes, as a Store's.
 func (s clusterStore) Secret(ctx context.Context, name string) ([]byte, error) {
-	if name != "ticket" && name != "affinity" {
+	if name != "ticket" && name != "affinity" && name != "cluster" {
 		return s.Store.Secret(ctx, name)
 	}
 	return hkdf.Key(sha256.New, s.secret, nil, "streamspace cluster\n"+name, sha256.Size)

@@ -231,7 +231,7 @@ func (c *edgeConfig) validate(f *faults) {
 	if h := c.Agents.Headroom; !(h >= 0 && h < 1) { // so that .nan is out of range too
 		f.add("agents.headroom", "%g is out of range; a share from 0 to below 1, 0.2 keeps a fifth free", h)
 	}
-	c.Cluster.validate(f)
+	c.validateCluster(f)
 	c.Redis.validate(f)
 	c.validateBalancer(f)
 	c.validateWatch(f)

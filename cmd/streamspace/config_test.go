@@ -101,7 +101,6 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "pools: [{name: web, affinity: {ttl: 48h}, upstreams: [{url: \"http://a\", wait: 1}]}]\n":                   "edge.yml:2:73: pools[0].upstreams[0].wait: unknown key",
 		smallestEdge + "pools: [{name: web, affinity: {cookie: __Host-streamspace}, upstreams: [{url: \"http://a\"}]}]\n":          `edge.yml:2:40: pools[0].affinity.cookie: "__Host-streamspace" is the console's own log-in cookie`,
 		smallestEdge + "pools: [{name: web, affinity: {cookie: streamspace}, upstreams: [{url: \"http://a\"}]}]\n":                 `pools[0].affinity.cookie: "streamspace" is the console's own log-in cookie`,
-		smallestEdge + "cluster: {}\n":                                                                                             "edge.yml:2:10: cluster.secret_file: is missing",
 		smallestEdge + "cluster: {secret_file: /does/not/exist}\n":                                                                 "edge.yml:2:24: cluster.secret_file: can't be read: open /does/not/exist",
 		smallestEdge + "cluster: {secret_file: " + short + "}\n":                                                                   "edge.yml:2:24: cluster.secret_file: " + short + " has 31 bytes, too few for a secret",
 		smallestEdge + "trusted_proxies: [10.0.0.0/33]\n":                                                                          `edge.yml:2:19: trusted_proxies[0]: "10.0.0.0/33" is not a network`,

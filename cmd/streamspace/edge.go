@@ -24,8 +24,10 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
+	"github.com/streamspace-dev/streamspace-edge/cluster"
 	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
+	"github.com/streamspace-dev/streamspace-edge/proxy/hop"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 	"github.com/streamspace-dev/streamspace-edge/session"
@@ -88,7 +90,9 @@ type edge struct {
 	direct       *proxy.Direct
 	balancer     *balancer.Balancer
 	sessions     *session.Manager
-	access       *accesslog.Log // nil: off
+	cluster      *cluster.Cluster // nil: this edge is the only one
+	hop          *hop.Hop         // of a cluster's edge
+	access       *accesslog.Log   // nil: off
 
 	public   []net.Listener
 	admin    net.Listener
@@ -115,7 +119,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			return 1
 		}))
 	for _, step := range []func(context.Context) error{
-		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openBalancer, e.openSessions, e.openServers,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())
@@ -179,8 +183,15 @@ func (e *edge) openDataPath(context.Context) (err error) {
 	if e.loops, err = openLoops(); err != nil {
 		return err
 	}
+	homes := tunnel.HubOptions{}
+	if e.config.clustered() {
+		homes = tunnel.HubOptions{Homes: e.wantedHomes, URL: e.self().URL, Pin: e.self().Pin}
+	}
 	e.hub = tunnel.NewHub(tunnel.HubOptions{
 		Node:    e.config.Node.ID,
+		Homes:   homes.Homes,
+		URL:     homes.URL,
+		Pin:     homes.Pin,
 		Log:     e.log.Named("tunnel"),
 		Metrics: tunnel.NewMetrics(e.registry),
 		Admit:   e.admitAgent,
@@ -194,7 +205,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Metrics:        proxy.NewMetrics(e.registry),
 		Authorize:      e.authorizeViewer,
 		Dial:           e.dialSession,
-		Activity:       func(id string, n int) { e.sessions.Viewers(id, n) },
+		Activity:       e.viewersChanged,
 		Input:          func(id string) { e.sessions.Input(id, time.Now()) },
 		Ended:          e.viewerEnded,
 		AllowedOrigins: e.config.allowedOrigins(),
@@ -235,7 +246,7 @@ func (e *edge) serve(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.Background())
 	defer stopBackground()
 	var parts errgroup.Group
-	failed := make(chan error, 7) // one place for each part that can fail
+	failed := make(chan error, 8) // one place for each part that can fail
 	start := func(part string, run func() error) {
 		parts.Go(func() error {
 			if err := run(); err != nil {
@@ -245,6 +256,9 @@ func (e *edge) serve(ctx context.Context) error {
 		})
 	}
 	start("sessions", func() error { return e.sessions.Run(background) })
+	if e.cluster != nil {
+		start("cluster", func() error { return e.cluster.Run(background) })
+	}
 	for _, l := range e.public {
 		start("server", func() error { return e.server.Serve(l) })
 	}
@@ -288,6 +302,7 @@ func (e *edge) drain() error {
 	defer cancel()
 	e.log.Info("draining", zap.Duration("timeout", e.config.Drain.Timeout.std()))
 	e.draining.Store(true)
+	e.leaveCluster(ctx)
 	for _, l := range e.public {
 		_ = l.Close() // nothing new; an error here can't be acted on
 	}
@@ -325,6 +340,9 @@ func (e *edge) close() error {
 	}
 	if e.balancer != nil {
 		errs = append(errs, e.balancer.Close(ctx))
+	}
+	if e.hop != nil {
+		errs = append(errs, e.hop.Close(ctx))
 	}
 	if e.loops != nil {
 		e.loops.Close()

@@ -4,11 +4,119 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/streamspace-dev/streamspace-edge/cluster"
 	"github.com/streamspace-dev/streamspace-edge/proxy/hop"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
+
+// clustered tells whether this edge is one of several: they share what sessions
+// there are by the database and who is there by Redis.
+func (c *edgeConfig) clustered() bool { return c.Store.Postgres != nil && len(c.Redis.Addrs) > 0 }
+
+// openCluster makes the edge one of several, if the config says so.
+func (e *edge) openCluster(ctx context.Context) error {
+	if !e.config.clustered() {
+		return nil
+	}
+	secret, err := e.store.Secret(ctx, "cluster")
+	if err != nil {
+		return err
+	}
+	e.hop = hop.New(hop.Options{
+		Node: e.config.Node.ID, Secret: secret, CAFile: e.config.Cluster.CAFile,
+		Log: e.log.Named("hop"), Metrics: hop.NewMetrics(e.registry), Reactor: e.loops, Open: e.hub.Open,
+	})
+	e.cluster = cluster.New(cluster.Options{
+		Coord: e.coord, Secret: secret, Log: e.log.Named("cluster"), Metrics: cluster.NewMetrics(e.registry),
+		Self: e.self, Check: e.config.Cluster.Check.options(),
+		Probe:   func(ctx context.Context, n cluster.Node) error { return e.hop.Probe(ctx, peerOf(n)) },
+		Changed: e.clusterChanged,
+	})
+	return nil
+}
+
+// self is this edge as the others are told of it.
+func (e *edge) self() cluster.Node {
+	n := cluster.Node{
+		ID: e.config.Node.ID, URL: e.config.peerURL(), Version: version,
+		Streams: e.viewers.Active(), MaxStreams: e.config.VNC.MaxStreams, Draining: e.draining.Load(),
+	}
+	if e.certificates != nil {
+		n.Pin = e.certificates.pin()
+	}
+	return n
+}
+
+// rehomeJitter spreads agents that are told new homes at the same time.
+const rehomeJitter = 2 * time.Second
+
+func (e *edge) clusterChanged() {
+	jitter := rehomeJitter
+	if e.draining.Load() {
+		jitter = 0
+	}
+	e.hub.Rehome(jitter)
+}
+
+// wantedHomes is where the agent should have tunnels; nil without a cluster.
+func (e *edge) wantedHomes(agentID string) []tunnel.Home {
+	nodes := e.cluster.WantedHomes(agentID)
+	homes := make([]tunnel.Home, len(nodes))
+	for i, n := range nodes {
+		homes[i] = tunnel.Home{Node: n.ID, URL: n.URL, Pin: n.Pin}
+	}
+	return homes
+}
+
+// openStream opens a stream at the session's agent, wherever its tunnel is.
+func (e *edge) openStream(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
+	if e.cluster == nil {
+		return e.hub.Open(ctx, agentID, o)
+	}
+	path := streamPath{here: e.hub.Connected, open: e.hub.Open, homes: hopOrder(e.cluster), dial: e.hop.Dial, suspect: e.cluster.Suspect}
+	return path.openStream(ctx, agentID, o)
+}
+
+// leaveCluster has the agents that are here move before the edge goes: each is at
+// another edge, or can't be, when it returns.
+func (e *edge) leaveCluster(ctx context.Context) {
+	if e.cluster == nil {
+		return
+	}
+	e.hop.Drain()
+	if err := e.cluster.Drain(ctx); err != nil {
+		e.log.Warn("the other edges could not be told that this one leaves", zap.Error(err))
+	}
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for e.agentsOnlyHere() > 0 {
+		select {
+		case <-ctx.Done():
+			e.log.Warn("agents have not moved to another edge in time", zap.Int("agents", e.agentsOnlyHere()))
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// agentsOnlyHere counts the agents that have a tunnel to this edge and could have
+// one to another, but have not.
+func (e *edge) agentsOnlyHere() (n int) {
+	for _, id := range e.hub.ConnectedAgents() {
+		elsewhere := false
+		for _, home := range e.cluster.Homes(id) {
+			elsewhere = elsewhere || !home.Self
+		}
+		if !elsewhere && len(e.cluster.WantedHomes(id)) > 0 {
+			n++
+		}
+	}
+	return n
+}
 
 func peerOf(n cluster.Node) hop.Peer { return hop.Peer{ID: n.ID, URL: n.URL, Pin: n.Pin} }
 

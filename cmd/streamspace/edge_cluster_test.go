@@ -87,22 +87,47 @@ func TestAFullHomeIsTriedLast(t *testing.T) {
 func TestFaultsOfPeers(t *testing.T) {
 	none := filepath.Join(t.TempDir(), "none.pem")
 	for _, c := range []struct {
-		config peersConfig
+		config clusterConfig
 		paths  []string
 	}{
-		{peersConfig{URL: "https://10.0.0.11:443"}, nil},
-		{peersConfig{}, []string{"cluster.url"}},
-		{peersConfig{URL: "https://edge/path", CAFile: none}, []string{"cluster.url", "cluster.ca_file"}},
-		{peersConfig{URL: "https://edge", Check: peerCheckConfig{Interval: 1}}, []string{"cluster.check.interval"}},
+		{clusterConfig{URL: "https://10.0.0.11:443"}, nil},
+		{clusterConfig{URL: "https://edge/path", CAFile: none}, []string{"cluster.url", "cluster.ca_file"}},
+		{clusterConfig{URL: "https://edge", Check: peerCheckConfig{Interval: 1}}, []string{"cluster.check.interval"}},
 	} {
 		found := &faults{}
-		c.config.validate(found)
+		c.config.check(found)
 		var paths []string
 		for _, f := range found.list {
 			paths = append(paths, f.Path)
 		}
 		if !slices.Equal(paths, c.paths) {
 			t.Errorf("%+v: faults %v, want %v", c.config, found.list, c.paths)
+		}
+	}
+}
+
+// TestAnEdgeOfAClusterSaysWhereItIs: the others and agents must reach this very
+// edge, not whichever one an address of all leads to.
+func TestAnEdgeOfAClusterSaysWhereItIs(t *testing.T) {
+	for text, want := range map[string]string{
+		`cluster: {url: "https://10.0.0.11:443/"}`:                                 "https://10.0.0.11:443",
+		`listen: {https: "10.0.0.12:8443"}`:                                        "https://10.0.0.12:8443",
+		`node: {advertise: "https://10.0.0.13"}`:                                   "https://10.0.0.13",
+		`listen: {https: "0.0.0.0:443"}`:                                           "",
+		"listen: {https: \"\", http: \"10.0.0.14:80\"}\ntls: {off: true}":          "http://10.0.0.14:80",
+		"listen: {https: \"[2001:db8::1]:443\"}\ncluster: {check: {healthy: 3}}\n": "https://[2001:db8::1]:443",
+	} {
+		if !strings.Contains(text, "tls:") {
+			text += "\ntls: {self_signed: true}"
+		}
+		text += "\nstore: {postgres: {primary: \"postgres://db/streamspace\"}}\nredis: {addrs: [\"redis:6379\"]}\n"
+		config := defaultEdgeConfig()
+		err := parseConfig("edge.yml", []byte(text), config)
+		if got := config.peerURL(); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+		if told := err != nil && strings.Contains(err.Error(), "cluster.url: is missing"); told != (want == "") {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/api/console"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/listen"
+	"github.com/streamspace-dev/streamspace-edge/proxy/hop"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
 
@@ -171,6 +172,12 @@ func (e *edge) serveOwn(ctx *fasthttp.RequestCtx, pages, control fasthttp.Reques
 	switch string(ctx.Path()) {
 	case viewerPath:
 		e.serveViewer(ctx)
+	case hop.Path:
+		if e.hop == nil {
+			pages(ctx) // which does not know it
+			return
+		}
+		e.hop.Serve(ctx)
 	case tunnel.ConnectPath:
 		if string(ctx.Request.Header.Peek("Upgrade")) == tunnel.StreamProtocol {
 			e.hub.ServeStream(ctx)

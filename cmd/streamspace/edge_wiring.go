@@ -72,6 +72,9 @@ func (e *edge) agentUp(hello tunnel.Hello, generation uint64) {
 		running[i] = observed(r)
 	}
 	e.sessions.AgentUp(agent, generation, running)
+	if e.cluster != nil {
+		e.cluster.AgentHere(agent.ID, generation, true)
+	}
 }
 
 func (e *edge) agentState(agentID string, generation uint64, r tunnel.Report) {
@@ -79,6 +82,9 @@ func (e *edge) agentState(agentID string, generation uint64, r tunnel.Report) {
 }
 
 func (e *edge) agentDown(agentID string, generation uint64, why tunnel.Down) {
+	if e.cluster != nil {
+		e.cluster.AgentHere(agentID, generation, false)
+	}
 	e.sessions.AgentDown(agentID, generation, why.Reason, why.Bye != nil && why.Bye.Final)
 }
 
@@ -118,8 +124,23 @@ func (e *edge) checkEndpoint(endpoint string) error {
 	return err
 }
 
-// agentHomes are the nodes that an agent is connected to: this one, or none.
+// viewersChanged is told how many viewers of this edge a session has.
+func (e *edge) viewersChanged(sessionID string, n int) {
+	e.sessions.Viewers(sessionID, n)
+	if e.cluster != nil {
+		e.cluster.Announce()
+	}
+}
+
+// agentHomes are the nodes that an agent is connected to.
 func (e *edge) agentHomes(agentID string) []string {
+	if e.cluster != nil {
+		homes := []string{}
+		for _, n := range e.cluster.Homes(agentID) {
+			homes = append(homes, n.ID)
+		}
+		return homes
+	}
 	if e.hub.Connected(agentID) {
 		return []string{e.config.Node.ID}
 	}
@@ -185,7 +206,7 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	if s.Endpoint != "" {
 		conn, err = e.direct.Dial(ctx, s.Endpoint)
 	} else {
-		conn, err = e.hub.Open(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
+		conn, err = e.openStream(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
 		if framed, ok := conn.(*tunnel.WebSocket); ok {
 			conn = &proxy.Server{Conn: framed.Conn, WebSocket: true}
 		}
@@ -226,6 +247,20 @@ func milliseconds(d time.Duration) float64 {
 }
 
 func (e *edge) nodes(context.Context) ([]api.Node, error) {
+	if e.cluster != nil {
+		var nodes []api.Node
+		for _, n := range e.cluster.Nodes() {
+			status := "online"
+			switch {
+			case n.Draining:
+				status = "draining"
+			case !n.Healthy:
+				status = "unreachable"
+			}
+			nodes = append(nodes, api.Node{ID: n.ID, Status: status, Version: n.Version, Advertise: n.URL, Streams: n.Streams})
+		}
+		return nodes, nil
+	}
 	status := "online"
 	if e.draining.Load() {
 		status = "draining"

@@ -167,6 +167,18 @@ func (h *Hub) Agents() int {
 	return n
 }
 
+// ConnectedAgents are the ids of the agents that have a live tunnel here.
+func (h *Hub) ConnectedAgents() (ids []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, t := range h.tunnels {
+		if t.channel.ctx.Err() == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Disconnect ends the agent's tunnel, if there is one, and tells the agent
 // why. It returns at once; Down is called later. Streams that are open run on.
 func (h *Hub) Disconnect(agentID string, why *Error) {

@@ -138,8 +138,13 @@ const IdempotencyTTL = 24 * time.Hour
 // Unavailable. When ctx ends first, the error is Unavailable and wraps
 // ctx.Err(). Safe for concurrent use.
 //
-// A change function runs inside a transaction that keeps other writers out: it
-// must be quick and must not call the Store. It works on a copy of its own.
+// A change function runs inside a transaction that keeps other writers of the
+// row out: it must be quick and must not call the Store. It works on a copy of
+// its own. It is called again, with a fresh copy, when the database ended the
+// transaction before anything was written (a failover, say).
+//
+// When the connection to the database is lost while a write is committed, the
+// error is Unavailable and the write may or may not have happened.
 type Store interface {
 	// CreateSession stores s; times of s that are zero, but ExpiresAt, become
 	// now. With a non-empty idempotencyKey that the same owner of the same

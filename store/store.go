@@ -130,6 +130,21 @@ const (
 // IdempotencyTTL is how long an idempotency key is remembered.
 const IdempotencyTTL = 24 * time.Hour
 
+// lagAllowed is the key of AllowLag in a context.
+type lagAllowed struct{}
+
+// AllowLag returns a context with which Session and Sessions may be answered
+// from a copy of the data that is a little behind (the Store's settings bound by
+// how much). What was written through the same Store before the call began is
+// always seen; what other edges wrote, within the bound. Without it every read is
+// of the latest.
+func AllowLag(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lagAllowed{}, true)
+}
+
+// LagAllowed tells whether ctx is one of AllowLag's.
+func LagAllowed(ctx context.Context) bool { return ctx.Value(lagAllowed{}) != nil }
+
 // Store is the authority on sessions, agents, keys and signing secrets. When a
 // writing call returns nil, what it wrote survives kill -9 and power loss.
 // Every method returns an *Error with a Code for what a caller can act on:

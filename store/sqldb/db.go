@@ -10,7 +10,8 @@ import (
 // DB is a store.Store in a SQL database.
 type DB struct {
 	engine
-	writer, reader querier // each statement on its own
+	writer, reader querier  // each statement on its own
+	replica        *replica // nil: there is none
 }
 
 var _ store.Store = (*DB)(nil)

@@ -41,9 +41,11 @@ func (db *DB) CreateSession(ctx context.Context, s *store.Session, idempotencyKe
 	if err != nil {
 		return nil, false, err
 	}
+	defer db.wrote(sessionKey(s.ID), ownerKey(s.Org, s.Owner))
 	var stored *store.Session
-	created := true
+	var created bool
 	err = db.transact(ctx, func(tx querier) (err error) {
+		created = true
 		if idempotencyKey != "" {
 			if created, err = claim(ctx, tx, row, idempotencyKey, now); err != nil {
 				return err
@@ -119,7 +121,7 @@ func sessionByKey(ctx context.Context, q querier, org, owner, key string, now ti
 }
 
 func (db *DB) Session(ctx context.Context, id string) (*store.Session, error) {
-	return readSession(ctx, db.reader, id, "")
+	return readSession(ctx, db.nearby(ctx, sessionKey(id)), id, "")
 }
 
 func readSession(ctx context.Context, q querier, id, locking string) (*store.Session, error) {
@@ -127,11 +129,14 @@ func readSession(ctx context.Context, q querier, id, locking string) (*store.Ses
 }
 
 func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (stored *store.Session, err error) {
+	var owner string
+	defer func() { db.wrote(sessionKey(id), owner) }()
 	err = db.transact(ctx, func(tx querier) error {
 		s, err := readSession(ctx, tx, id, db.locking())
 		if err != nil {
 			return err
 		}
+		owner = ownerKey(s.Org, s.Owner)
 		before := s.State
 		if err := change(s); errors.Is(err, store.ErrUnchanged) {
 			// Read anew: change may have left its traces in s.
@@ -187,6 +192,7 @@ const purgeEnded = `DELETE FROM sessions WHERE id IN
 	(SELECT id FROM sessions WHERE state IN ('terminated', 'failed') AND updated_at < ? LIMIT ?) RETURNING id`
 
 func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error) {
+	defer db.wrote()
 	for {
 		batch, err := all(ctx, db.writer, func(id *string) []any { return []any{id} }, purgeEnded, micros(t), purgeBatch)
 		deleted += len(batch)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -47,6 +48,25 @@ type sqliteFile struct {
 // The file must be on a local disk and belong to one edge. The caller closes
 // the DB.
 func Open(ctx context.Context, path string) (*DB, error) {
+	db, _, err := openSQLite(ctx, path)
+	return db, err
+}
+
+// openSQLite also returns the steps that the schema lacked.
+func openSQLite(ctx context.Context, path string) (*DB, []Step, error) {
+	e, err := openSQLiteFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps, err := e.settle(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", e.path, err), e.close())
+	}
+	return &DB{engine: e, writer: sqliteQuerier{e.writer}, reader: sqliteQuerier{e.reader}}, steps, nil
+}
+
+// openSQLiteFile leaves what is in the file as it is.
+func openSQLiteFile(path string) (*sqliteFile, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -67,39 +87,39 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	}
 	keepOpen(writer, 1)
 	keepOpen(reader, readers)
-	e := &sqliteFile{path: path, file: file, writer: writer, reader: reader}
-	if err := e.settle(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", path, err), e.close())
-	}
-	return &DB{engine: e, writer: sqliteQuerier{writer}, reader: sqliteQuerier{reader}}, nil
+	return &sqliteFile{path: path, file: file, writer: writer, reader: reader}, nil
 }
 
 // settle prepares the database, again when another process was at it: to turn
 // on WAL mode, to recover a log, to close last and to migrate, SQLite takes
 // locks for which it does not wait, whatever the busy timeout.
-func (e *sqliteFile) settle(ctx context.Context) error {
+func (e *sqliteFile) settle(ctx context.Context) ([]Step, error) {
 	for patience := time.Now().Add(busyTimeout); ; {
-		err := e.prepare(ctx)
+		steps, err := e.prepare(ctx)
 		if !contended(err) || time.Now().After(patience) {
-			return err
+			return steps, err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return nil, err
 		case <-time.After(settlePause):
 		}
 	}
 }
 
-func (e *sqliteFile) prepare(ctx context.Context) error {
+func (e *sqliteFile) prepare(ctx context.Context) ([]Step, error) {
 	var mode string
 	if err := e.writer.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
-		return fault(ctx, err)
+		return nil, fault(ctx, err)
 	}
 	if mode != "wal" {
-		return errors.New("its file system has no shared memory for SQLite's write-ahead log; put the file on a local disk")
+		return nil, errors.New("its file system has no shared memory for SQLite's write-ahead log; put the file on a local disk")
 	}
-	return migrate(ctx, e.writer)
+	p, err := schemaOf(goose.DialectSQLite3, "sqlite", e.writer)
+	if err != nil {
+		return nil, err
+	}
+	return migrate(ctx, p)
 }
 
 // source is the driver's address of the file. It must exist: a file that was

@@ -115,7 +115,7 @@ func (o PostgresOptions) withSchema(ctx context.Context, work func(context.Conte
 	connect := c.ConnConfig
 	connect.DefaultQueryExecMode = pgx.QueryExecModeExec
 	connect.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	db := stdlib.OpenDB(*connect, stdlib.OptionBeforeConnect(o.beforeConnect))
+	db := stdlib.OpenDB(*connect, stdlib.OptionBeforeConnect(o.beforeConnect), stdlib.OptionAfterConnect(connected))
 	defer db.Close()
 	lock, err := db.BeginTx(ctx, nil)
 	if err != nil {

@@ -3,8 +3,11 @@ package pgserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -66,7 +69,7 @@ func (p *process) await(ready func(context.Context) error) {
 
 func (p *process) kill() { p.stop(syscall.SIGKILL) }
 
-// stop sends a signal, SIGKILL to the whole group, and waits for the end.
+// stop sends a signal, SIGKILL to all processes, and waits for the end.
 func (p *process) stop(how syscall.Signal) {
 	select {
 	case <-p.ended:
@@ -74,15 +77,31 @@ func (p *process) stop(how syscall.Signal) {
 	default:
 	}
 	if how == syscall.SIGKILL {
-		p.signalGroup(how)
+		p.signalAll(how)
 	} else if err := p.cmd.Process.Signal(how); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Error(err)
 	}
 	<-p.ended
 }
 
-func (p *process) signalGroup(s syscall.Signal) {
-	if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+// signalAll signals the program and its children, which PostgreSQL's put into
+// groups of their own. While they are looked for it makes no more.
+func (p *process) signalAll(how syscall.Signal) {
+	pid := p.cmd.Process.Pid
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	all := []int{pid}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
 		p.t.Error(err)
+	}
+	for _, child := range strings.Fields(string(children)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			all = append([]int{n}, all...)
+		}
+	}
+	for _, pid := range all {
+		if err := syscall.Kill(pid, how); err != nil && !errors.Is(err, syscall.ESRCH) {
+			p.t.Error(err)
+		}
 	}
 }

@@ -101,10 +101,10 @@ func (s *Server) Stop() { s.process.stop(syscall.SIGINT) }
 
 // Suspend stops all processes of the server, which then neither answers nor
 // closes connections, until Resume.
-func (s *Server) Suspend() { s.process.signalGroup(syscall.SIGSTOP) }
+func (s *Server) Suspend() { s.process.signalAll(syscall.SIGSTOP) }
 
 // Resume goes on after Suspend.
-func (s *Server) Resume() { s.process.signalGroup(syscall.SIGCONT) }
+func (s *Server) Resume() { s.process.signalAll(syscall.SIGCONT) }
 
 // Promote makes a standby the primary and waits until it takes writes.
 func (s *Server) Promote() {

@@ -136,8 +136,8 @@ type lagAllowed struct{}
 // AllowLag returns a context with which Session and Sessions may be answered
 // from a copy of the data that is a little behind (the Store's settings bound by
 // how much). What was written through the same Store before the call began is
-// always seen; what other edges wrote, within the bound. Without it every read is
-// of the latest.
+// always seen; what other edges wrote, within the bound, but that a session which
+// exists is always found. Without it every read is of the latest.
 func AllowLag(ctx context.Context) context.Context {
 	return context.WithValue(ctx, lagAllowed{}, true)
 }

@@ -121,7 +121,12 @@ func sessionByKey(ctx context.Context, q querier, org, owner, key string, now ti
 }
 
 func (db *DB) Session(ctx context.Context, id string) (*store.Session, error) {
-	return readSession(ctx, db.nearby(ctx, sessionKey(id)), id, "")
+	near := db.nearby(ctx, sessionKey(id))
+	s, err := readSession(ctx, near, id, "")
+	if near != db.reader && store.CodeOf(err) == store.NotFound {
+		return readSession(ctx, db.reader, id, "") // another edge may just have made it
+	}
+	return s, err
 }
 
 func readSession(ctx context.Context, q querier, id, locking string) (*store.Session, error) {

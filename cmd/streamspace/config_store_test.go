@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,5 +76,18 @@ func TestPostgresConfigFaults(t *testing.T) {
 	err := parseConfig("edge.yml", []byte(smallestEdge+"store: {postgres: }\n"), defaultEdgeConfig())
 	if err == nil || !strings.Contains(err.Error(), "store.postgres: has no keys; primary at least is needed") {
 		t.Errorf("an empty section: %v", err)
+	}
+}
+
+func TestTheExampleOnPostgresHasOneFaultForEachFileThatIsNotHere(t *testing.T) {
+	err := loadConfig("../../deploy/postgres/edge.yml", defaultEdgeConfig())
+	var faults *configError
+	if !errors.As(err, &faults) {
+		t.Fatalf("got %v", err)
+	}
+	for _, f := range faults.Faults {
+		if f.Path != "tls.cert_file" && f.Path != "store.postgres.password_file" {
+			t.Errorf("%s: %s", f.Path, f.Text)
+		}
 	}
 }

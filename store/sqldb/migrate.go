@@ -117,24 +117,44 @@ func (o PostgresOptions) withSchema(ctx context.Context, work func(context.Conte
 	connect.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	db := stdlib.OpenDB(*connect, stdlib.OptionBeforeConnect(o.beforeConnect), stdlib.OptionAfterConnect(connected))
 	defer db.Close()
-	lock, err := db.BeginTx(ctx, nil)
+	lock, err := lockMigration(ctx, db)
 	if err != nil {
 		return fault(ctx, err)
 	}
 	defer func() { _ = lock.Rollback() }() // it wrote nothing
-	for _, statement := range []string{
-		"SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0",
-		fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", migrationLock),
-	} {
-		if _, err := lock.ExecContext(ctx, statement); err != nil {
-			return fault(ctx, err)
-		}
-	}
 	p, err := schemaOf(goose.DialectPostgres, "postgres", db)
 	if err != nil {
 		return err
 	}
 	return work(ctx, p)
+}
+
+// lockMigration returns the transaction that has the lock. It asks again and
+// again: behind PgBouncer, those who waited in a transaction would have the
+// connections that the one they wait for needs.
+func lockMigration(ctx context.Context, db *sql.DB) (*sql.Tx, error) {
+	for {
+		lock, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		var locked bool
+		_, err = lock.ExecContext(ctx, "SET LOCAL idle_in_transaction_session_timeout = 0")
+		if err == nil {
+			err = lock.QueryRowContext(ctx, fmt.Sprintf("SELECT pg_try_advisory_xact_lock(%d)", migrationLock)).Scan(&locked)
+		}
+		if locked {
+			return lock, nil
+		}
+		if err = errors.Join(err, lock.Rollback()); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(settlePause):
+		}
+	}
 }
 
 // MigrateSQLite brings the schema of the file at path up to date and returns

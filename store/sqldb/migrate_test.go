@@ -30,7 +30,7 @@ func TestBothDatabasesHaveTheSameSteps(t *testing.T) {
 
 func TestEdgesThatStartAtOnceMigrateOnce(t *testing.T) {
 	server := pgserver.Start(t)
-	bouncer := pgserver.StartBouncer(t, server, 10)
+	bouncer := pgserver.StartBouncer(t, server, 2) // fewer connections than edges
 	for name, o := range map[string]PostgresOptions{
 		"direct":           {Primary: server.DSN(server.NewDatabase())},
 		"behind PgBouncer": {Primary: bouncer.DSN(server.NewDatabase()), PgBouncer: true},

@@ -141,7 +141,7 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request, c auth.Cal
 	if none {
 		return s.writeJSON(w, http.StatusOK, answer)
 	}
-	page, next, err := s.o.Store.Sessions(r.Context(), filter)
+	page, next, err := s.o.Store.Sessions(store.AllowLag(r.Context()), filter)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func parseStates(text string) ([]store.State, error) {
 }
 
 func (s *server) getSession(w http.ResponseWriter, r *http.Request, c auth.Caller) error {
-	stored, err := s.ownSession(r, c, auth.GetSession)
+	stored, err := s.ownSession(r.WithContext(store.AllowLag(r.Context())), c, auth.GetSession)
 	if err != nil {
 		return err
 	}

@@ -298,10 +298,10 @@ func (m *Manager) ResumeAgent(ctx context.Context, id string) error {
 func (m *Manager) setDraining(ctx context.Context, id string, draining bool) error {
 	changed := false
 	a, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
-		if a.Draining == draining {
+		if changed = a.Draining != draining; !changed {
 			return store.ErrUnchanged
 		}
-		a.Draining, changed = draining, true
+		a.Draining = draining
 		return nil
 	})
 	if err != nil || !changed {

@@ -130,6 +130,21 @@ const (
 // IdempotencyTTL is how long an idempotency key is remembered.
 const IdempotencyTTL = 24 * time.Hour
 
+// lagAllowed is the key of AllowLag in a context.
+type lagAllowed struct{}
+
+// AllowLag returns a context with which Session and Sessions may be answered
+// from a copy of the data that is a little behind (the Store's settings bound by
+// how much). What was written through the same Store before the call began is
+// always seen; what other edges wrote, within the bound, but that a session which
+// exists is always found. Without it every read is of the latest.
+func AllowLag(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lagAllowed{}, true)
+}
+
+// LagAllowed tells whether ctx is one of AllowLag's.
+func LagAllowed(ctx context.Context) bool { return ctx.Value(lagAllowed{}) != nil }
+
 // Store is the authority on sessions, agents, keys and signing secrets. When a
 // writing call returns nil, what it wrote survives kill -9 and power loss.
 // Every method returns an *Error with a Code for what a caller can act on:
@@ -138,8 +153,13 @@ const IdempotencyTTL = 24 * time.Hour
 // Unavailable. When ctx ends first, the error is Unavailable and wraps
 // ctx.Err(). Safe for concurrent use.
 //
-// A change function runs inside a transaction that keeps other writers out: it
-// must be quick and must not call the Store. It works on a copy of its own.
+// A change function runs inside a transaction that keeps other writers of the
+// row out: it must be quick and must not call the Store. It works on a copy of
+// its own. It is called again, with a fresh copy, when the database ended the
+// transaction before anything was written (a failover, say).
+//
+// When the connection to the database is lost while a write is committed, the
+// error is Unavailable and the write may or may not have happened.
 type Store interface {
 	// CreateSession stores s; times of s that are zero, but ExpiresAt, become
 	// now. With a non-empty idempotencyKey that the same owner of the same

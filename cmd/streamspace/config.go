@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -84,16 +83,8 @@ type tlsConfig struct {
 
 type nodeConfig struct {
 	ID        string `yaml:"id"`
+	DataDir   string `yaml:"data_dir"`  // of what the edge makes itself; empty: beside the database, or defaultDataDir
 	Advertise string `yaml:"advertise"` // the public address of the installation; empty: what the browser asked for
-}
-
-type storeConfig struct {
-	SQLite   sqliteConfig `yaml:"sqlite"`
-	Postgres *later       `yaml:"postgres"`
-}
-
-type sqliteConfig struct {
-	Path string `yaml:"path"`
 }
 
 type vncConfig struct {
@@ -183,10 +174,6 @@ func (c *edgeConfig) allowedOrigins() []string {
 	return origins
 }
 
-// dataDir is where the edge keeps what it makes itself: the self-signed
-// certificate and the first keys.
-func (c *edgeConfig) dataDir() string { return filepath.Dir(c.Store.SQLite.Path) }
-
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 func (c *edgeConfig) validate(f *faults) {
@@ -202,9 +189,7 @@ func (c *edgeConfig) validate(f *faults) {
 	if c.Node.Advertise != "" {
 		checkURL(f, "node.advertise", c.Node.Advertise)
 	}
-	if c.Store.SQLite.Path == "" {
-		f.add("store.sqlite.path", "must name the database file")
-	}
+	c.Store.validate(f)
 	if c.VNC.MaxStreams < 1 {
 		f.add("vnc.max_streams", "%d is too small; at least 1", c.VNC.MaxStreams)
 	}
@@ -235,7 +220,7 @@ func (c *edgeConfig) validate(f *faults) {
 	c.Redis.validate(f)
 	c.validateBalancer(f)
 	c.validateWatch(f)
-	for _, path := range []string{"store.postgres", "tls.acme"} {
+	for _, path := range []string{"tls.acme"} {
 		if f.has(path) {
 			f.add(path, "this version does not support it yet; remove it")
 		}

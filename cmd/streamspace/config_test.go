@@ -93,7 +93,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "direct: {allow: [\"10.0.0.0/8:5900\"], passwords: [{endpoint: \"10.0.0.5:5901\", file: /}]}":               `edge.yml:2:61: direct.passwords[0].endpoint: "10.0.0.5:5901" is outside direct.allow`,
 		smallestEdge + "direct: {allow: [\"10.0.0.0/8:5900\"], passwords: [{endpoint: \"10.0.0.5:5900\", file: /does/not/exist}]}": "edge.yml:2:84: direct.passwords[0].file: can't be read: open /does/not/exist",
 		smallestEdge + "direct: {passwords: [{endpoint: \"10.0.0.0/8:5900\", password: secret}]}":                                  "edge.yml:2:52: direct.passwords[0].password: unknown key; here are allowed: endpoint, file, user",
-		smallestEdge + "store: {mysql: {}}":                                                                                        "edge.yml:2:9: store.mysql: unknown key; here are allowed: sqlite",
+		smallestEdge + "store: {mysql: {}}":                                                                                        "edge.yml:2:9: store.mysql: unknown key; here are allowed: postgres, sqlite",
 		smallestEdge + "tls: {off: true}\n":                                                                                        "edge.yml:2:1: tls: is set twice; the first is on line 1",
 		smallestEdge + "pools:\n  - name: web":                                                                                     "edge.yml:3:5: pools[0].upstreams: at least one is needed",
 		smallestEdge + "pools:\n  - {name: web, upstreams: [{url: 10.0.0.21}]}\nroutes: [{path: app, pool: wbe}]\n":                `edge.yml:4:17: routes[0].path: "app" must begin with a slash`,
@@ -113,7 +113,6 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		"tls: {off: true, hsts: {max_age: 4320h}}\n":                                                                               "tls.hsts: can't be used with tls.off",
 		"tls: {self_signed: true, hsts: {include_subdomains: true}}\n":                                                             "tls.hsts.max_age: must be a second at least",
 		"tls: {self_signed: true, hsts: {max_age: 4320h, preload: true}}\n":                                                        "tls.hsts.preload: the lists take only hosts",
-		smallestEdge + "store: {postgres: {}}":                                                                                     "edge.yml:2:19: store.postgres: this version does not support it yet",
 		smallestEdge + "agents: {headroom: 1}":                                                                                     "edge.yml:2:20: agents.headroom: 1 is out of range",
 		smallestEdge + "agents: {headroom: -0.1}":                                                                                  "edge.yml:2:20: agents.headroom: -0.1 is out of range",
 		smallestEdge + "agents: {headroom: .nan}":                                                                                  "edge.yml:2:20: agents.headroom: NaN is out of range",
@@ -131,7 +130,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 
 func TestOneFaultForWhatIsNotServedYet(t *testing.T) {
 	for key, text := range map[string]string{
-		"store.postgres": smallestEdge + "store: {postgres: {primary: x}}", "tls.acme": "tls: {acme: {email: a@example.org}}\n",
+		"tls.acme": "tls: {acme: {email: a@example.org}}\n",
 	} {
 		err := parseConfig("edge.yml", []byte(text), defaultEdgeConfig())
 		var faults *configError

@@ -32,7 +32,6 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 	"github.com/streamspace-dev/streamspace-edge/session"
 	"github.com/streamspace-dev/streamspace-edge/store"
-	"github.com/streamspace-dev/streamspace-edge/store/sqldb"
 )
 
 type edgeCommand struct {
@@ -135,7 +134,7 @@ func (e *edge) openCertificates(context.Context) (err error) {
 		return nil
 	case t.SelfSigned:
 		if e.certificates, err = selfSigned(e.config.dataDir(), selfSignedHosts(e.config.names()...)); err != nil {
-			err = fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
+			err = fmt.Errorf("%s: %w", e.config.dataKey(), err)
 		}
 	default:
 		e.certificates, err = openCertificates(t.CertFile, t.KeyFile)
@@ -153,27 +152,6 @@ func (c *edgeConfig) names() []string {
 		names = append(names, u.Hostname())
 	}
 	return names
-}
-
-func (e *edge) openStore(ctx context.Context) (err error) {
-	path := e.config.Store.SQLite.Path
-	if e.lock, err = sqldb.Lock(path); err != nil {
-		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
-	}
-	db, err := sqldb.Open(ctx, path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", e.config.called("store.sqlite.path"), err)
-	}
-	e.store = db
-	if e.config.Cluster.SecretFile != "" {
-		secret, err := e.config.Cluster.secret()
-		if err != nil {
-			return fmt.Errorf("cluster.secret_file: %w", err)
-		}
-		e.store = clusterStore{db, secret}
-	}
-	e.auth, err = auth.New(ctx, e.store)
-	return err
 }
 
 func (e *edge) openDataPath(context.Context) (err error) {

@@ -37,6 +37,7 @@ type commandLine struct {
 	Agent   agentCommand   `cmd:"" help:"Run the agent on a desktop host; it dials out to an edge."`
 	Dev     devCommand     `cmd:"" help:"Run an edge and an agent in one process, to try it out."`
 	Bench   benchCommand   `cmd:"" help:"Measure this program beside others."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database's schema up to date, or move to PostgreSQL."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 	Keep    keepCommand    `cmd:"" hidden:"" help:"Stay above the processes of one session; the agent starts it."`
 

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -64,11 +63,11 @@ func (db *DB) EnrolAgent(ctx context.Context, a *store.Agent) (*store.Agent, err
 }
 
 func (db *DB) Agent(ctx context.Context, id string) (*store.Agent, error) {
-	return readAgent(ctx, db.reader, id)
+	return readAgent(ctx, db.reader, id, "")
 }
 
-func readAgent(ctx context.Context, q querier, id string) (*store.Agent, error) {
-	return one(ctx, q, noAgent(id), agentFields, "SELECT "+agentColumns+" FROM agents WHERE id = ?", id)
+func readAgent(ctx context.Context, q querier, id, locking string) (*store.Agent, error) {
+	return lookUp(ctx, q, noAgent(id), agentFields, "SELECT "+agentColumns+" FROM agents WHERE id = ?"+locking, id)
 }
 
 func (db *DB) Agents(ctx context.Context) ([]*store.Agent, error) {
@@ -76,15 +75,15 @@ func (db *DB) Agents(ctx context.Context) ([]*store.Agent, error) {
 }
 
 func (db *DB) UpdateAgent(ctx context.Context, id string, change func(*store.Agent) error) (stored *store.Agent, err error) {
-	err = db.write(ctx, func(tx *sql.Tx) error {
-		a, err := readAgent(ctx, tx, id)
+	err = db.transact(ctx, func(tx querier) error {
+		a, err := readAgent(ctx, tx, id, db.locking())
 		if err != nil {
 			return err
 		}
 		identity := *a
 		if err := change(a); errors.Is(err, store.ErrUnchanged) {
 			// Read anew: change may have left its traces in a.
-			stored, err = readAgent(ctx, tx, id)
+			stored, err = readAgent(ctx, tx, id, db.locking())
 			return err
 		} else if err != nil {
 			return err

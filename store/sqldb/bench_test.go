@@ -22,7 +22,7 @@ func openFilled(b *testing.B) (db *DB, ids []string) {
 	b.Helper()
 	ctx := context.Background()
 	db = openNew(b)
-	if _, err := db.writer.Exec("PRAGMA synchronous = OFF"); err != nil {
+	if _, err := sqliteOf(db).writer.Exec("PRAGMA synchronous = OFF"); err != nil {
 		b.Fatal(err)
 	}
 	start := time.Now().Add(-benchSessions * time.Second)
@@ -36,7 +36,7 @@ func openFilled(b *testing.B) (db *DB, ids []string) {
 		}
 		ids = append(ids, row.ID)
 	}
-	if _, err := db.writer.Exec("PRAGMA synchronous = FULL"); err != nil {
+	if _, err := sqliteOf(db).writer.Exec("PRAGMA synchronous = FULL"); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

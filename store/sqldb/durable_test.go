@@ -73,12 +73,12 @@ func TestACommitWaitsForTheDisk(t *testing.T) {
 	db := openNew(t)
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "query_only": "0"} {
 		var got string
-		if err := db.writer.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+		if err := sqliteOf(db).writer.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
 			t.Errorf("writer: %s is %s, %v; want %s", pragma, got, err, want)
 		}
 	}
 	var readOnly string
-	if err := db.reader.QueryRow("PRAGMA query_only").Scan(&readOnly); err != nil || readOnly != "1" {
+	if err := sqliteOf(db).reader.QueryRow("PRAGMA query_only").Scan(&readOnly); err != nil || readOnly != "1" {
 		t.Errorf("reader: query_only is %s, %v; want 1", readOnly, err)
 	}
 }
@@ -160,7 +160,7 @@ func TestIdempotencyKeysAreKeptForADay(t *testing.T) {
 			t.Fatal(err)
 		}
 		var kept int
-		if err := db.reader.QueryRow("SELECT COUNT(*) FROM idempotency_keys").Scan(&kept); err != nil || kept != 0 {
+		if err := sqliteOf(db).reader.QueryRow("SELECT COUNT(*) FROM idempotency_keys").Scan(&kept); err != nil || kept != 0 {
 			t.Errorf("%d keys were kept beyond a day, %v", kept, err)
 		}
 	})

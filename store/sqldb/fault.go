@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -19,10 +20,21 @@ func fault(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &store.Error{Code: store.Unavailable, Text: "the request ended before the database answered", Cause: ctx.Err()}
 	}
+	var told *store.Error
+	if errors.As(err, &told) {
+		return err
+	}
 	code, text := store.Unavailable, "the database does not answer"
 	var failure *sqlite.Error
-	if errors.As(err, &failure) {
+	var refusal *pgconn.PgError
+	var uncertain *uncertainError
+	switch {
+	case errors.As(err, &uncertain):
+		text = "the connection to the database was lost amid the change, which may have happened or not; look before you try again"
+	case errors.As(err, &failure):
 		code, text = explain(failure.Code())
+	case errors.As(err, &refusal):
+		code, text = explainPostgres(refusal.Code)
 	}
 	return &store.Error{Code: code, Text: text, Cause: err}
 }

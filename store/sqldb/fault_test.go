@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"os"
 	"strings"
@@ -29,7 +28,7 @@ func TestADatabaseThatIsFullSaysSoAndKeepsWhatItHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pages int
-	if err := db.writer.QueryRow("PRAGMA max_page_count = 1").Scan(&pages); err != nil { // SQLite takes what it has now
+	if err := sqliteOf(db).writer.QueryRow("PRAGMA max_page_count = 1").Scan(&pages); err != nil { // SQLite takes what it has now
 		t.Fatal(err)
 	}
 	large := newRow("")
@@ -40,7 +39,7 @@ func TestADatabaseThatIsFullSaysSoAndKeepsWhatItHas(t *testing.T) {
 		t.Errorf("what was there before: %+v, %v", s, err)
 	}
 
-	if err := db.writer.QueryRow("PRAGMA max_page_count = 1000000").Scan(&pages); err != nil {
+	if err := sqliteOf(db).writer.QueryRow("PRAGMA max_page_count = 1000000").Scan(&pages); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := db.CreateSession(ctx, large, ""); err != nil {
@@ -55,11 +54,11 @@ func TestALockedDatabaseSaysSoAndStillReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.writer.Exec("PRAGMA busy_timeout = 1"); err != nil { // milliseconds
+	if _, err := sqliteOf(db).writer.Exec("PRAGMA busy_timeout = 1"); err != nil { // milliseconds
 		t.Fatal(err)
 	}
-	other := openAt(t, db.path)
-	if err := other.write(ctx, func(*sql.Tx) error {
+	other := openAt(t, sqliteOf(db).path)
+	if err := other.transact(ctx, func(querier) error {
 		wantUnavailable(t, db.Ping(ctx), "another process keeps the database locked")
 		_, _, err := db.CreateSession(ctx, newRow(""), "")
 		wantUnavailable(t, err, "another process keeps the database locked")
@@ -75,16 +74,16 @@ func TestALockedDatabaseSaysSoAndStillReads(t *testing.T) {
 
 func TestPingFailsWhenTheFileIsGoneOrAnother(t *testing.T) {
 	db := openNew(t)
-	moved := db.path + ".moved"
-	if err := os.Rename(db.path, moved); err != nil {
+	moved := sqliteOf(db).path + ".moved"
+	if err := os.Rename(sqliteOf(db).path, moved); err != nil {
 		t.Fatal(err)
 	}
 	wantUnavailable(t, db.Ping(context.Background()), "removed or replaced")
-	if err := os.WriteFile(db.path, nil, 0o600); err != nil {
+	if err := os.WriteFile(sqliteOf(db).path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	wantUnavailable(t, db.Ping(context.Background()), "removed or replaced")
-	if err := os.Rename(moved, db.path); err != nil {
+	if err := os.Rename(moved, sqliteOf(db).path); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Ping(context.Background()); err != nil {
@@ -103,7 +102,7 @@ func TestDamageFoundLaterSaysSo(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(db.path)
+	content, err := os.ReadFile(sqliteOf(db).path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,10 +110,10 @@ func TestDamageFoundLaterSaysSo(t *testing.T) {
 	for i := 8 * 4096; i < len(content); i++ {
 		content[i] = 0xa5
 	}
-	if err := os.WriteFile(db.path, content, 0o600); err != nil {
+	if err := os.WriteFile(sqliteOf(db).path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	again := openAt(t, db.path)
+	again := openAt(t, sqliteOf(db).path)
 	_, _, err = again.Sessions(ctx, store.SessionFilter{})
 	wantUnavailable(t, err, "damaged; restore it from a backup")
 }

@@ -28,8 +28,8 @@ func (db *DB) CreateKey(ctx context.Context, k *store.Key) error {
 	}
 	row := *k
 	row.CreatedAt = orNow(k.CreatedAt, time.Now())
-	_, err := db.writer.ExecContext(ctx, "INSERT INTO keys ("+keyColumns+") VALUES "+values(keyColumns), keyFields(&row)...)
-	if err = fault(ctx, err); store.CodeOf(err) == store.Conflict {
+	err := execute(ctx, db.writer, "INSERT INTO keys ("+keyColumns+") VALUES "+values(keyColumns), keyFields(&row)...)
+	if store.CodeOf(err) == store.Conflict {
 		return store.Errorf(store.Conflict, "the key %s, or one with the same secret, exists already", k.ID)
 	}
 	return err
@@ -41,7 +41,7 @@ func (db *DB) KeyByHash(ctx context.Context, hash []byte) (*store.Key, error) {
 }
 
 func (db *DB) Key(ctx context.Context, id string) (*store.Key, error) {
-	return one(ctx, db.reader, noKey(id), keyFields, "SELECT "+keyColumns+" FROM keys WHERE id = ?", id)
+	return lookUp(ctx, db.reader, noKey(id), keyFields, "SELECT "+keyColumns+" FROM keys WHERE id = ?", id)
 }
 
 func (db *DB) Keys(ctx context.Context) ([]*store.Key, error) {
@@ -63,9 +63,9 @@ func (db *DB) Secret(ctx context.Context, name string) ([]byte, error) {
 	fresh := make([]byte, secretSize)
 	_, _ = rand.Read(fresh) // never fails
 	// Whoever comes first stores theirs; all read what was stored.
-	_, err := db.writer.ExecContext(ctx, "INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, fresh)
+	err := execute(ctx, db.writer, "INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, fresh)
 	if err != nil {
-		return nil, fault(ctx, err)
+		return nil, err
 	}
 	missing := store.Errorf(store.Internal, "the secret %q was deleted while it was read", name)
 	stored, err := one(ctx, db.writer, missing, func(value *[]byte) []any { return []any{value} },

@@ -2,36 +2,48 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
-// querier is a pool of connections or a transaction.
+// querier runs statements: each on its own, or all in one transaction.
+// Placeholders are question marks.
 type querier interface {
-	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	// query hands the rows to read, which reads them to their end, and again
+	// from their beginning where the statement had to be repeated.
+	query(ctx context.Context, read func(rows) error, text string, args ...any) error
+}
+
+type rows interface {
+	Next() bool
+	Scan(fields ...any) error
+	Err() error
 }
 
 // all reads every row into a T of its own; fields gives the places of a T's
 // columns.
 func all[T any](ctx context.Context, q querier, fields func(*T) []any, text string, args ...any) ([]*T, error) {
-	rows, err := q.QueryContext(ctx, text, args...)
+	var found []*T
+	err := q.query(ctx, func(r rows) error {
+		found = nil
+		for r.Next() {
+			row := new(T)
+			if err := r.Scan(fields(row)...); err != nil {
+				return err
+			}
+			found = append(found, row)
+		}
+		return r.Err()
+	}, text, args...)
 	if err != nil {
 		return nil, fault(ctx, err)
 	}
-	defer rows.Close()
-	var found []*T
-	for rows.Next() {
-		row := new(T)
-		if err := rows.Scan(fields(row)...); err != nil {
-			return nil, fault(ctx, err)
-		}
-		found = append(found, row)
-	}
-	return found, fault(ctx, rows.Err())
+	return found, nil
 }
 
 // one reads the only row; without any it returns missing.
@@ -47,23 +59,28 @@ func one[T any](ctx context.Context, q querier, missing error, fields func(*T) [
 	}
 }
 
-// write runs work in a transaction that no other writer can interleave with.
-// An error from work is returned as it is and nothing is written.
-func (db *DB) write(ctx context.Context, work func(*sql.Tx) error) error {
-	tx, err := db.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return fault(ctx, err)
+// lookUp is one by an id. Where the database can't even keep the id it is in no
+// row.
+func lookUp[T any](ctx context.Context, q querier, missing error, fields func(*T) []any, text string, args ...any) (*T, error) {
+	found, err := one(ctx, q, missing, fields, text, args...)
+	if store.CodeOf(err) == store.Invalid {
+		return nil, missing
 	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if err := work(tx); err != nil {
-		return err
-	}
-	return fault(ctx, tx.Commit())
+	return found, err
+}
+
+// execute runs a statement without rows.
+func execute(ctx context.Context, q querier, text string, args ...any) error {
+	return fault(ctx, q.query(ctx, func(r rows) error {
+		for r.Next() { // a statement has run when its rows have ended
+		}
+		return r.Err()
+	}, text, args...))
 }
 
 // remove deletes the row with that id; without any it returns missing.
 func (db *DB) remove(ctx context.Context, missing error, table, id string) error {
-	_, err := one(ctx, db.writer, missing, func(id *string) []any { return []any{id} },
+	_, err := lookUp(ctx, db.writer, missing, func(id *string) []any { return []any{id} },
 		"DELETE FROM "+table+" WHERE id = ? RETURNING id", id)
 	return err
 }

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -42,9 +41,11 @@ func (db *DB) CreateSession(ctx context.Context, s *store.Session, idempotencyKe
 	if err != nil {
 		return nil, false, err
 	}
+	defer db.wrote(sessionKey(s.ID), ownerKey(s.Org, s.Owner))
 	var stored *store.Session
-	created := true
-	err = db.write(ctx, func(tx *sql.Tx) (err error) {
+	var created bool
+	err = db.transact(ctx, func(tx querier) (err error) {
+		created = true
 		if idempotencyKey != "" {
 			if created, err = claim(ctx, tx, row, idempotencyKey, now); err != nil {
 				return err
@@ -93,7 +94,7 @@ func orNow(t, now time.Time) time.Time {
 }
 
 // claim gives the idempotency key to the session, unless another has it.
-func claim(ctx context.Context, tx *sql.Tx, s *store.Session, key string, now time.Time) (bool, error) {
+func claim(ctx context.Context, tx querier, s *store.Session, key string, now time.Time) (bool, error) {
 	created := micros(now)
 	claimed, err := all(ctx, tx, func(id *string) []any { return []any{id} },
 		`INSERT INTO idempotency_keys (org, owner, key, session_id, created_at) VALUES (?, ?, ?, ?, ?)
@@ -113,30 +114,38 @@ func (db *DB) SessionByKey(ctx context.Context, org, owner, idempotencyKey strin
 
 func sessionByKey(ctx context.Context, q querier, org, owner, key string, now time.Time) (*store.Session, error) {
 	missing := store.Errorf(store.NotFound, "no session was created with the idempotency key %q", shorten(key))
-	return one(ctx, q, missing, sessionFields,
+	return lookUp(ctx, q, missing, sessionFields,
 		"SELECT "+sessionColumns+` FROM sessions WHERE id =
 		(SELECT session_id FROM idempotency_keys WHERE org = ? AND owner = ? AND key = ? AND created_at > ?)`,
 		org, owner, key, forgotten(now))
 }
 
 func (db *DB) Session(ctx context.Context, id string) (*store.Session, error) {
-	return readSession(ctx, db.reader, id)
+	near := db.nearby(ctx, sessionKey(id))
+	s, err := readSession(ctx, near, id, "")
+	if near != db.reader && store.CodeOf(err) == store.NotFound {
+		return readSession(ctx, db.reader, id, "") // another edge may just have made it
+	}
+	return s, err
 }
 
-func readSession(ctx context.Context, q querier, id string) (*store.Session, error) {
-	return one(ctx, q, noSession(id), sessionFields, "SELECT "+sessionColumns+" FROM sessions WHERE id = ?", id)
+func readSession(ctx context.Context, q querier, id, locking string) (*store.Session, error) {
+	return lookUp(ctx, q, noSession(id), sessionFields, "SELECT "+sessionColumns+" FROM sessions WHERE id = ?"+locking, id)
 }
 
 func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (stored *store.Session, err error) {
-	err = db.write(ctx, func(tx *sql.Tx) error {
-		s, err := readSession(ctx, tx, id)
+	var owner string
+	defer func() { db.wrote(sessionKey(id), owner) }()
+	err = db.transact(ctx, func(tx querier) error {
+		s, err := readSession(ctx, tx, id, db.locking())
 		if err != nil {
 			return err
 		}
+		owner = ownerKey(s.Org, s.Owner)
 		before := s.State
 		if err := change(s); errors.Is(err, store.ErrUnchanged) {
 			// Read anew: change may have left its traces in s.
-			stored, err = readSession(ctx, tx, id)
+			stored, err = readSession(ctx, tx, id, db.locking())
 			return err
 		} else if err != nil {
 			return err
@@ -188,6 +197,7 @@ const purgeEnded = `DELETE FROM sessions WHERE id IN
 	(SELECT id FROM sessions WHERE state IN ('terminated', 'failed') AND updated_at < ? LIMIT ?) RETURNING id`
 
 func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error) {
+	defer db.wrote()
 	for {
 		batch, err := all(ctx, db.writer, func(id *string) []any { return []any{id} }, purgeEnded, micros(t), purgeBatch)
 		deleted += len(batch)
@@ -198,6 +208,5 @@ func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err 
 			break
 		}
 	}
-	_, err = db.writer.ExecContext(ctx, "DELETE FROM idempotency_keys WHERE created_at <= ?", forgotten(time.Now()))
-	return deleted, fault(ctx, err)
+	return deleted, execute(ctx, db.writer, "DELETE FROM idempotency_keys WHERE created_at <= ?", forgotten(time.Now()))
 }

@@ -79,6 +79,8 @@ func openAt(t testing.TB, path string) *DB {
 	return db
 }
 
+func sqliteOf(db *DB) *sqliteFile { return db.engine.(*sqliteFile) }
+
 func openNew(t testing.TB) *DB {
 	t.Helper()
 	return openAt(t, filepath.Join(t.TempDir(), "streamspace.db"))

@@ -135,7 +135,7 @@ func TestADatabaseOfBeforeAnnouncedEndsKeepsItsSessions(t *testing.T) {
 		"ALTER TABLE sessions DROP COLUMN ends_at", "ALTER TABLE sessions DROP COLUMN ends_because",
 		"DELETE FROM goose_db_version WHERE version_id >= 2",
 	} {
-		if _, err := db.writer.Exec(undo); err != nil {
+		if _, err := sqliteOf(db).writer.Exec(undo); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestADatabaseOfANewerProgramIsRefused(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "streamspace.db")
 	db := openAt(t, path)
-	if _, err := db.writer.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
+	if _, err := sqliteOf(db).writer.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

@@ -1,4 +1,3 @@
-// Package sqldb is the Store over SQL: one SQL text, on SQLite.
 package sqldb
 
 import (
@@ -13,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -30,26 +30,43 @@ const (
 	settlePause = 50 * time.Millisecond
 )
 
-// DB is a store.Store in one SQLite file.
+// sqliteFile is the engine on one file.
 //
 // Writes share one connection: SQLite takes one writer at a time anyway, and
 // waiting in Go's queue is fair and ends with the context, where waiting for
 // SQLite's lock is a lottery of retries. Reads have connections of their own,
 // which in WAL mode neither wait for a writer nor hold one up.
-type DB struct {
+type sqliteFile struct {
 	path   string
 	file   os.FileInfo // of path when it was opened
 	writer *sql.DB
 	reader *sql.DB
 }
 
-var _ store.Store = (*DB)(nil)
-
 // Open opens the database in the file at path and brings its schema up to
 // date. What is missing is made: the file with mode 0600, folders with 0700.
 // The file must be on a local disk and belong to one edge. The caller closes
 // the DB.
 func Open(ctx context.Context, path string) (*DB, error) {
+	db, _, err := openSQLite(ctx, path)
+	return db, err
+}
+
+// openSQLite also returns the steps that the schema lacked.
+func openSQLite(ctx context.Context, path string) (*DB, []Step, error) {
+	e, err := openSQLiteFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps, err := e.settle(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", e.path, err), e.close())
+	}
+	return &DB{engine: e, writer: sqliteQuerier{e.writer}, reader: sqliteQuerier{e.reader}}, steps, nil
+}
+
+// openSQLiteFile leaves what is in the file as it is.
+func openSQLiteFile(path string) (*sqliteFile, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -70,39 +87,39 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	}
 	keepOpen(writer, 1)
 	keepOpen(reader, readers)
-	db := &DB{path: path, file: file, writer: writer, reader: reader}
-	if err := db.settle(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", path, err), db.Close())
-	}
-	return db, nil
+	return &sqliteFile{path: path, file: file, writer: writer, reader: reader}, nil
 }
 
 // settle prepares the database, again when another process was at it: to turn
 // on WAL mode, to recover a log, to close last and to migrate, SQLite takes
 // locks for which it does not wait, whatever the busy timeout.
-func (db *DB) settle(ctx context.Context) error {
+func (e *sqliteFile) settle(ctx context.Context) ([]Step, error) {
 	for patience := time.Now().Add(busyTimeout); ; {
-		err := db.prepare(ctx)
+		steps, err := e.prepare(ctx)
 		if !contended(err) || time.Now().After(patience) {
-			return err
+			return steps, err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return nil, err
 		case <-time.After(settlePause):
 		}
 	}
 }
 
-func (db *DB) prepare(ctx context.Context) error {
+func (e *sqliteFile) prepare(ctx context.Context) ([]Step, error) {
 	var mode string
-	if err := db.writer.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
-		return fault(ctx, err)
+	if err := e.writer.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode); err != nil {
+		return nil, fault(ctx, err)
 	}
 	if mode != "wal" {
-		return errors.New("its file system has no shared memory for SQLite's write-ahead log; put the file on a local disk")
+		return nil, errors.New("its file system has no shared memory for SQLite's write-ahead log; put the file on a local disk")
 	}
-	return migrate(ctx, db.writer)
+	p, err := schemaOf(goose.DialectSQLite3, "sqlite", e.writer)
+	if err != nil {
+		return nil, err
+	}
+	return migrate(ctx, p)
 }
 
 // source is the driver's address of the file. It must exist: a file that was
@@ -177,12 +194,12 @@ func makeFolder(folder string) error {
 	return p.Close()
 }
 
-// Ping starts a write and takes it back. It also fails when the file is no
-// longer the one that was opened: what is written then, a restart would lose.
-func (db *DB) Ping(ctx context.Context) error {
-	file, err := os.Stat(db.path)
-	if err == nil && !os.SameFile(file, db.file) {
-		err = fmt.Errorf("%s is another file now", db.path)
+// ping also fails when the file is no longer the one that was opened: what is
+// written then, a restart would lose.
+func (e *sqliteFile) ping(ctx context.Context) error {
+	file, err := os.Stat(e.path)
+	if err == nil && !os.SameFile(file, e.file) {
+		err = fmt.Errorf("%s is another file now", e.path)
 	}
 	if err != nil {
 		return &store.Error{
@@ -191,10 +208,41 @@ func (db *DB) Ping(ctx context.Context) error {
 			Cause: err,
 		}
 	}
-	return db.write(ctx, func(*sql.Tx) error { return nil })
+	return e.transact(ctx, func(querier) error { return nil })
 }
 
-// Close waits for calls that run and folds the write-ahead log into the file.
-func (db *DB) Close() error {
-	return errors.Join(db.reader.Close(), db.writer.Close())
+func (e *sqliteFile) transact(ctx context.Context, work func(querier) error) error {
+	tx, err := e.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return fault(ctx, err)
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if err := work(sqliteQuerier{tx}); err != nil {
+		return err
+	}
+	return fault(ctx, tx.Commit())
+}
+
+// locking is empty: a transaction keeps all other writers out.
+func (e *sqliteFile) locking() string { return "" }
+
+// close waits for calls that run and folds the write-ahead log into the file.
+func (e *sqliteFile) close() error {
+	return errors.Join(e.reader.Close(), e.writer.Close())
+}
+
+// sqliteQuerier is a pool of connections or a transaction.
+type sqliteQuerier struct {
+	q interface {
+		QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+	}
+}
+
+func (s sqliteQuerier) query(ctx context.Context, read func(rows) error, text string, args ...any) error {
+	found, err := s.q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	return read(found)
 }

@@ -1,0 +1,3 @@
+-- +goose Up
+ALTER TABLE sessions ADD COLUMN ends_at BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN ends_because TEXT COLLATE "C" NOT NULL DEFAULT '';

@@ -15,7 +15,7 @@ import (
 
 // clustered tells whether this edge is one of several: they share what sessions
 // there are by the database and who is there by Redis.
-func (c *edgeConfig) clustered() bool { return c.Store.Postgres != nil && len(c.Redis.Addrs) > 0 }
+func (c *edgeConfig) clustered() bool { return c.Store.Postgres != nil && c.Redis != nil }
 
 // openCluster makes the edge one of several, if the config says so.
 func (e *edge) openCluster(ctx context.Context) error {

@@ -18,7 +18,7 @@ func (s *serving) takeBody() error {
 	size := request.Header.ContentLength()
 	switch {
 	case size == chunked:
-		s.sent = &steady{from: request.BodyStream(), ended: func() error {
+		s.sent = &steady{from: request.BodyStream(), buffers: s.b.buffers, ended: func() error {
 			return checkTrailers(&request.Header)
 		}}
 		request.SetBodyStream(s.sent, chunked)
@@ -29,6 +29,8 @@ func (s *serving) takeBody() error {
 		}
 		request.SetBodyRaw(body)
 		return nil
+	default:
+		request.SetBodyStream(&steady{from: request.BodyStream(), buffers: s.b.buffers}, size)
 	}
 	s.once = true
 	return nil
@@ -37,10 +39,11 @@ func (s *serving) takeBody() error {
 // steady keeps a body's error. fasthttp passes over one that comes with bytes and
 // reads on, so that a body which is broken between two chunks became whole.
 type steady struct {
-	from  io.Reader
-	ended func() error // optional: asked at the end whether that is a good one
-	n     int64        // bytes that were read of it
-	err   error
+	from    io.Reader
+	buffers *buffers
+	ended   func() error // optional: asked at the end whether that is a good one
+	n       int64        // bytes that were read of it
+	err     error
 }
 
 func (s *steady) Read(p []byte) (n int, err error) {
@@ -56,6 +59,12 @@ func (s *steady) Read(p []byte) (n int, err error) {
 	}
 	return n, s.err
 }
+
+// SupportsBodyWriteTo makes fasthttp use WriteTo: it would copy 4 KiB at once.
+func (s *steady) SupportsBodyWriteTo() bool { return true }
+
+// WriteTo passes on what there is, as Read has it.
+func (s *steady) WriteTo(w io.Writer) (int64, error) { return s.buffers.pour(w, s.Read) }
 
 // checkTrailers finds what fasthttp lets pass in the names of trailers: spaces.
 func checkTrailers(h interface{ VisitAllTrailer(func(name []byte)) }) (err error) {

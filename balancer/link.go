@@ -81,12 +81,39 @@ func (l *link) takeOver(bs *buffers) (conn net.Conn, ahead []byte) {
 }
 
 // buffers are what exchanges borrow.
-type buffers struct{ readers, writers sync.Pool }
+type buffers struct{ readers, writers, bodies sync.Pool }
+
+// bodyAtOnce is how much of a body that streams is read and written at once.
+const bodyAtOnce = 64 << 10
+
+// pour copies a body to its end.
+func (b *buffers) pour(w io.Writer, read func([]byte) (int, error)) (written int64, err error) {
+	buffer := b.bodies.Get().(*[bodyAtOnce]byte)
+	defer b.bodies.Put(buffer)
+	for {
+		n, err := read(buffer[:])
+		if n > 0 {
+			m, err := w.Write(buffer[:n])
+			written += int64(m)
+			if err != nil {
+				return written, err
+			}
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return written, nil
+		default:
+			return written, err
+		}
+	}
+}
 
 func newBuffers() *buffers {
 	b := &buffers{}
 	b.readers.New = func() any { return bufio.NewReaderSize(nil, maxAnswerHead) }
 	b.writers.New = func() any { return bufio.NewWriterSize(nil, 4<<10) }
+	b.bodies.New = func() any { return new([bodyAtOnce]byte) }
 	return b
 }
 

@@ -4,15 +4,24 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 )
 
 // Lend lets TakeOver have what l accepts, of TLS too, from a fasthttp server.
 // Without it a server must have KeepHijackedConns set, and then loses a buffer
 // of the size of its ReadBufferSize with every connection.
-func Lend(l net.Listener) net.Listener { return lender{l} }
+func Lend(l net.Listener) net.Listener {
+	return lender{l, &sync.Pool{New: func() any {
+		b := make([]byte, 0, 80<<10) // 64 KiB of a body with the records' headers and seals
+		return &b
+	}}}
+}
 
-type lender struct{ net.Listener }
+type lender struct {
+	net.Listener
+	buffers *sync.Pool
+}
 
 func (l lender) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
@@ -20,7 +29,11 @@ func (l lender) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if secure, ok := conn.(secured); ok {
-		return &lentTLS{lent{Conn: conn}, secure}, nil
+		lent := &lentTLS{lent: lent{Conn: conn}, secure: secure, buffers: l.buffers}
+		if on, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			lent.transport, _ = on.NetConn().(*Transport)
+		}
+		return lent, nil
 	}
 	return &lent{Conn: conn}, nil
 }
@@ -54,7 +67,24 @@ type secured interface {
 
 type lentTLS struct {
 	lent
-	secure secured
+	secure    secured
+	transport *Transport // nil: there is none
+	buffers   *sync.Pool // of *[]byte, for several records
+}
+
+// Write sends several records in one system call; crypto/tls makes one of each.
+func (c *lentTLS) Write(p []byte) (int, error) {
+	if len(p) <= maxRecord || c.transport == nil {
+		return c.Conn.Write(p)
+	}
+	buffer := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buffer)
+	c.transport.hold(buffer)
+	n, err := c.Conn.Write(p)
+	if failed := c.transport.release(); err == nil {
+		err = failed
+	}
+	return n, err
 }
 
 func (c *lentTLS) Handshake() error                     { return c.secure.Handshake() }

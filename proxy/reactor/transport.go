@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -22,6 +23,49 @@ type Transport struct {
 	incoming []byte // of the loop's; all of it is read in the same turn
 	ended    bool   // nothing follows incoming
 	cut      bool   // TLS has met the end of the connection below
+
+	holding sync.Mutex
+	held    *[]byte // what TLS writes until release; nil: it is sent at once
+}
+
+// maxRecord is how many bytes one record of TLS carries (RFC 8446 section 5.1).
+const maxRecord = 16 << 10
+
+// maxHeld bounds what is kept for one system call.
+const maxHeld = 128 << 10
+
+// hold keeps what TLS writes, in the empty buffer, until release.
+func (t *Transport) hold(buffer *[]byte) {
+	t.holding.Lock()
+	defer t.holding.Unlock()
+	t.held = buffer
+}
+
+// release sends what was kept, and gives the buffer back.
+func (t *Transport) release() error {
+	t.holding.Lock()
+	defer t.holding.Unlock()
+	held := t.held
+	t.held = nil
+	_, err := t.Conn.Write(*held)
+	*held = (*held)[:0]
+	return err
+}
+
+// writeSocket sends p, or keeps it.
+func (t *Transport) writeSocket(p []byte) (int, error) {
+	t.holding.Lock()
+	defer t.holding.Unlock()
+	if t.held == nil {
+		return t.Conn.Write(p)
+	}
+	*t.held = append(*t.held, p...)
+	if len(*t.held) < maxHeld {
+		return len(p), nil
+	}
+	_, err := t.Conn.Write(*t.held)
+	*t.held = (*t.held)[:0]
+	return len(p), err
 }
 
 // NewTransport lets a loop run the TLS connection that will be made over conn,
@@ -72,7 +116,7 @@ func (t *Transport) endOf(err error) error {
 
 func (t *Transport) Write(p []byte) (int, error) {
 	if t.loop == nil {
-		return t.Conn.Write(p)
+		return t.writeSocket(p)
 	}
 	t.loop.sealed = append(t.loop.sealed, p...)
 	return len(p), nil

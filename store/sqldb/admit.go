@@ -1,0 +1,56 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
+)
+
+// Whoever locks several things does so in this order: an idempotency key, an
+// owner, a session, an agent.
+
+// lockOwner keeps others from counting the owner's sessions until the
+// transaction ends.
+const lockOwner = `INSERT INTO owners (org, owner) VALUES (?, ?)
+	ON CONFLICT (org, owner) DO UPDATE SET org = excluded.org RETURNING owner`
+
+// The states are literals as in countActive.
+const (
+	countOwned  = `SELECT COUNT(*) FROM sessions WHERE org = ? AND owner = ? AND state NOT IN ('terminated', 'failed')`
+	listOnAgent = "SELECT " + sessionColumns + ` FROM sessions
+		WHERE agent_id = ? AND agent_id <> '' AND state NOT IN ('terminated', 'failed') AND id <> ?`
+)
+
+// admit asks whether the new session s may be stored.
+func admit(ctx context.Context, tx *sql.Tx, s *store.Session, a store.Admission) error {
+	if a.Quota != nil {
+		if _, err := all(ctx, tx, func(owner *string) []any { return []any{owner} }, lockOwner, s.Org, s.Owner); err != nil {
+			return err
+		}
+		owned, err := one(ctx, tx, nil, func(n *int) []any { return []any{n} }, countOwned, s.Org, s.Owner)
+		if err != nil {
+			return err
+		}
+		if err := a.Quota(*owned); err != nil {
+			return err
+		}
+	}
+	return fit(ctx, tx, s, a.Fits)
+}
+
+// fit asks whether s may be on its agent.
+func fit(ctx context.Context, tx *sql.Tx, s *store.Session, fits store.Fits) error {
+	if fits == nil || s.AgentID == "" {
+		return nil
+	}
+	agent, err := readAgent(ctx, tx, s.AgentID)
+	if err != nil && store.CodeOf(err) != store.NotFound {
+		return err
+	}
+	there, err := all(ctx, tx, sessionFields, listOnAgent, s.AgentID, s.ID)
+	if err != nil {
+		return err
+	}
+	return fits(agent, there)
+}

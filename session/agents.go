@@ -164,7 +164,9 @@ func (m *Manager) AgentDown(agentID string, generation uint64, reason string, fi
 	m.mu.Unlock()
 
 	m.o.Log.Info("agent down", zap.String("agent", agentID), zap.Uint64("generation", generation), zap.String("reason", reason), zap.Bool("final", final))
-	m.publishAgent(agentID, store.AgentOffline)
+	if !m.reachable(agentID) {
+		m.publishAgent(agentID, store.AgentOffline)
+	}
 }
 
 // current is the agent's link when generation is that of its tunnel, else nil.
@@ -176,10 +178,11 @@ func (m *Manager) current(agentID string, generation uint64) *link {
 	return nil
 }
 
-// AgentStatus is what the edge knows of an agent now.
+// AgentStatus is what the edge knows of an agent now, whichever edge it is
+// connected to.
 func (m *Manager) AgentStatus(a *store.Agent) store.AgentStatus {
 	switch {
-	case !m.connected(a.ID):
+	case !m.reachable(a.ID):
 		return store.AgentOffline
 	case a.Draining:
 		return store.AgentDraining
@@ -221,12 +224,16 @@ func (m *Manager) reach(agentID string) (r reach, since time.Time, why string) {
 	switch {
 	case l != nil && l.up:
 		return up, time.Time{}, ""
+	case m.clustered() && m.noteReach(agentID):
+		return elsewhere, time.Now().Add(elsewhereAgain), ""
 	case l != nil && l.left:
 		return left, l.since, l.why
 	case l != nil:
-		return away, l.since, l.why
+		return away, latest(l.since, m.gone[agentID]), l.why
 	case time.Now().Before(grace):
 		return unheard, grace, ""
+	case m.clustered():
+		return away, m.gone[agentID], "its agent has no connection to any edge"
 	default:
 		return away, m.started, "its agent has not connected since the edge started"
 	}
@@ -244,6 +251,9 @@ func (m *Manager) storeBeats(ctx context.Context) {
 	m.mu.Unlock()
 	for id, beat := range beats {
 		_, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
+			if !beat.After(a.LastHeartbeat) { // another edge has heard of it since
+				return store.ErrUnchanged
+			}
 			a.LastHeartbeat = beat
 			return nil
 		})
@@ -265,12 +275,13 @@ func (m *Manager) storeBeats(ctx context.Context) {
 func (m *Manager) tellOfAgent(s *store.Session) {
 	m.mu.Lock()
 	var untold bool
+	viewers := m.record(s.ID).viewers
 	if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
 		untold, l.reports[s.ID].untold = l.reports[s.ID].untold, false
 	}
 	m.mu.Unlock()
 	if untold && s.State == store.Running {
-		e := event(s)
+		e := m.event(s, viewers)
 		e.AgentUp = true
 		m.o.Coord.Publish(context.Background(), e)
 	}
@@ -298,10 +309,10 @@ func (m *Manager) ResumeAgent(ctx context.Context, id string) error {
 func (m *Manager) setDraining(ctx context.Context, id string, draining bool) error {
 	changed := false
 	a, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
-		if a.Draining == draining {
+		if changed = a.Draining != draining; !changed {
 			return store.ErrUnchanged
 		}
-		a.Draining, changed = draining, true
+		a.Draining = draining
 		return nil
 	})
 	if err != nil || !changed {
@@ -331,7 +342,7 @@ func (m *Manager) DeleteAgent(ctx context.Context, id string) error {
 		m.links[id] = l
 	}
 	l.removing = true
-	if !l.up {
+	if !l.up { // counts only while no other edge has it
 		l.left, l.why = true, "its agent was removed"
 	}
 	m.kickPlacedOn(id)
@@ -377,10 +388,20 @@ func (m *Manager) finishRemoval(ctx context.Context, id string) error {
 	if m.links[id] == l {
 		delete(m.links, id)
 	}
-	m.o.Metrics.forgetAgent(id)
+	m.forgetAgent(id)
 	m.mu.Unlock()
 	m.o.Disconnect(id)
 	m.o.Log.Info("agent removed", zap.String("agent", id))
-	m.o.Coord.Publish(context.Background(), store.Event{Type: "agent", ID: id, State: "removed"})
+	m.o.Coord.Publish(context.Background(), store.Event{Type: "agent", ID: id, State: agentRemoved})
 	return nil
+}
+
+// agentRemoved is what the event of an agent that is no more tells.
+const agentRemoved = "removed"
+
+// forgetAgent drops what is known of an agent beside its link. m.mu is held.
+func (m *Manager) forgetAgent(id string) {
+	delete(m.reached, id)
+	delete(m.gone, id)
+	m.o.Metrics.forgetAgent(id)
 }

@@ -96,9 +96,11 @@ func (m *Manager) Input(id string, at time.Time) {
 		return
 	}
 	r.used = at
+	m.tellUse(r, at)
 	switch {
 	case r.idleNear: // take it back
 		r.idleNear = false
+		r.unstored = r.unstored || !r.drives // where another edge does that, the row tells it
 	case !r.unstored && !at.Before(r.usedStored.Add(activityGrain)):
 		r.unstored = true
 	default: // the look at the notice of the idle end comes anyway

@@ -32,6 +32,7 @@ type Event struct {
 	Updated time.Time `json:"-"`
 	Node    string    `json:"-"`
 	Viewers int       `json:"-"`
+	Told    string    `json:"-"` // of one that ends or has ended: what its viewers are told
 
 	Remote bool `json:"-"` // another edge has published it; what is kept here of the thing is old
 }

@@ -162,7 +162,8 @@ type Store interface {
 	// is Invalid.
 	Sessions(ctx context.Context, f SessionFilter) (page []*Session, next string, err error)
 	// UpdateSession reads, calls change, checks the step against the state
-	// table (Conflict when it is not allowed), stamps UpdatedAt and writes, in
+	// table (Conflict when it is not allowed), stamps UpdatedAt (now, but always
+	// later than before, so that it tells a row's versions apart) and writes, in
 	// one transaction. ID, Org, Owner and CreatedAt stay whatever change does.
 	// An error from change is returned as it is and nothing is written;
 	// ErrUnchanged from change means no write and no error.

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -53,4 +54,13 @@ func fit(ctx context.Context, tx *sql.Tx, s *store.Session, fits store.Fits) err
 		return err
 	}
 	return fits(agent, there)
+}
+
+// laterThan is now, or just later than before where the clock of who wrote that
+// is ahead.
+func laterThan(before, now time.Time) time.Time {
+	if now = now.Truncate(time.Microsecond); now.After(before) {
+		return now
+	}
+	return before.Add(time.Microsecond)
 }

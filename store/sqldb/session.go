@@ -144,7 +144,7 @@ func (db *DB) PlaceSession(ctx context.Context, id string, fits store.Fits, chan
 		if err != nil {
 			return err
 		}
-		before, agentBefore := s.State, s.AgentID
+		before, agentBefore, updatedBefore := s.State, s.AgentID, s.UpdatedAt
 		if err := change(s); errors.Is(err, store.ErrUnchanged) {
 			// Read anew: change may have left its traces in s.
 			stored, err = readSession(ctx, tx, id)
@@ -160,7 +160,7 @@ func (db *DB) PlaceSession(ctx context.Context, id string, fits store.Fits, chan
 				return err
 			}
 		}
-		s.UpdatedAt = time.Now()
+		s.UpdatedAt = laterThan(updatedBefore, time.Now())
 		stored, err = one(ctx, tx, noSession(id), sessionFields,
 			"UPDATE sessions SET ("+sessionDetails+") = "+values(sessionDetails)+" WHERE id = ? RETURNING "+sessionColumns,
 			append(detailsOf(s), id)...)

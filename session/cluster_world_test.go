@@ -23,8 +23,9 @@ type cluster struct {
 	edges []*edge
 	hosts map[string]*hostInCluster
 
-	mu   sync.Mutex
-	deaf bool // no event reaches another edge
+	mu    sync.Mutex
+	deaf  bool     // no event reaches another edge
+	twice []string // sessions that began on one agent while another had them
 }
 
 // edge is one of the cluster's.
@@ -291,6 +292,11 @@ func (c *cluster) say(h *hostInCluster, id string, state ObservedState, reason s
 	switch state {
 	case ObservedStarting, ObservedRunning:
 		h.running[id] = state
+		for _, other := range c.hosts {
+			if _, there := other.running[id]; there && other != h {
+				c.twice = append(c.twice, id)
+			}
+		}
 		h.most = max(h.most, len(h.running))
 	case ObservedEnded, ObservedFailed:
 		delete(h.running, id)

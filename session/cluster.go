@@ -11,6 +11,10 @@ import (
 // tunnels in less.
 const elsewhereAgain = time.Second
 
+// doubt is how long an agent is without any tunnel before what runs there is told
+// as unreachable: it may be on its way from one edge to another.
+const doubt = 5 * time.Second
+
 // clustered tells whether there may be other edges.
 func (m *Manager) clustered() bool { return m.o.Drives != nil }
 

@@ -231,6 +231,38 @@ func TestAnAgentThatMovesFromEdgeToEdgeIsNeverAway(t *testing.T) {
 	})
 }
 
+// TestAnEdgeThatCantReachTheOthersDoesNotLoseTheirSessions, nor do they and it
+// write against each other without an end.
+func TestAnEdgeThatCantReachTheOthersDoesNotLoseTheirSessions(t *testing.T) {
+	inCluster(t, 3, nil, func(t *testing.T, c *cluster) {
+		h := c.join("a", c.edges[:1], func(a *store.Agent) { a.Capacity = 20 })
+		for range 12 { // the edge takes itself for the driver of some of them
+			c.create(c.edges[0])
+		}
+		pass(connectGrace)
+		c.mu.Lock()
+		c.edges[2].blind = true
+		c.mu.Unlock()
+		c.rethink()
+		before := c.store.(*memory).written()
+		const long = time.Hour
+		pass(long)
+		writes := c.store.(*memory).written() - before
+		if most := 12*int(long/doubt)*2 + int(long/beatGrain); writes == 0 || writes > most {
+			t.Errorf("%d writes in %v, want some and at most %d", writes, long, most)
+		}
+		c.mu.Lock()
+		c.edges[2].blind = false
+		c.mu.Unlock()
+		c.rethink()
+		pass(time.Minute)
+		if got := len(c.runs(h)); got != 12 {
+			t.Errorf("%d of 12 are left", got)
+		}
+		c.checkQuiet()
+	})
+}
+
 func TestALostAgentsSessions(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart %v", restart), func(t *testing.T) {
@@ -243,6 +275,7 @@ func TestALostAgentsSessions(t *testing.T) {
 
 				pass(connectGrace)
 				c.dropAll(lost)
+				pass(doubt)
 				c.want(s.ID, store.Unreachable, "its agent")
 				pass(5 * time.Minute)
 				c.connect(lost, c.edges[2]) // back first: it goes on
@@ -252,7 +285,7 @@ func TestALostAgentsSessions(t *testing.T) {
 				}
 
 				c.dropAll(lost)
-				pass(10*time.Minute - time.Second)
+				pass(doubt + 10*time.Minute - time.Second)
 				c.want(s.ID, store.Unreachable, "its agent")
 				pass(2 * time.Second)
 				if restart {

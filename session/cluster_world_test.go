@@ -40,6 +40,7 @@ type edge struct {
 	dead    bool
 	cut     []string       // "session reason"
 	dropped []string       // agents disconnected
+	blind   bool           // it takes all agents for unreachable
 	starts  map[string]int // by session
 }
 
@@ -99,7 +100,7 @@ func (c *cluster) start(id string, change func(*Options)) *edge {
 	e := &edge{c: c, id: id, own: store.NewLocal(), starts: map[string]int{}}
 	o := Options{
 		Store: c.store, Coord: bus{e.own, e}, Node: id, Metrics: NewMetrics(prometheus.NewRegistry()),
-		Drives: e.drives, Reachable: c.reachable, Alive: c.alive,
+		Drives: e.drives, Reachable: e.reachable, Alive: c.alive,
 		Start: e.start, Stop: e.stopSession, EndViewers: e.endViewers,
 		ProbeEndpoint: func(context.Context, string) error { return nil },
 		Disconnect:    e.disconnect,
@@ -167,11 +168,11 @@ func (c *cluster) alive(node string) bool {
 	return slices.ContainsFunc(c.living(), func(e *edge) bool { return e.id == node })
 }
 
-func (c *cluster) reachable(agentID string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h := c.hosts[agentID]
-	return h != nil && len(h.homes) > 0
+func (e *edge) reachable(agentID string) bool {
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
+	h := e.c.hosts[agentID]
+	return h != nil && len(h.homes) > 0 && !e.blind
 }
 
 // drives is what package cluster promises: the agent's first home, or, without
@@ -180,7 +181,7 @@ func (e *edge) drives(s *store.Session) bool {
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
 	candidates, key := []*edge{}, s.AgentID
-	if h := e.c.hosts[s.AgentID]; h != nil {
+	if h := e.c.hosts[s.AgentID]; h != nil && !e.blind {
 		for home := range h.homes {
 			candidates = append(candidates, home)
 		}

@@ -19,12 +19,13 @@ type view struct {
 	now    time.Time
 	drives bool // this edge does what is to be done
 
-	reach   reach     // of the agent that the session is placed on
-	since   time.Time // away: when it went; unheard and elsewhere: until when to wait for it
-	why     string    // away or left: in words
-	fits    bool      // pending only: the agent may take it
-	refused bool      // pending only: the agent refused it lately
-	report  Observed  // what the agent says of it; zero: nothing
+	reach   reach         // of the agent that the session is placed on
+	since   time.Time     // away: when it went; unheard and elsewhere: until when to wait for it
+	doubt   time.Duration // away: how long to wait for another edge to have it
+	why     string        // away or left: in words
+	fits    bool          // pending only: the agent may take it
+	refused bool          // pending only: the agent refused it lately
+	report  Observed      // what the agent says of it; zero: nothing
 
 	used     time.Time // the latest Input; zero: none
 	unstored bool      // LastActivity is to be written
@@ -201,6 +202,9 @@ func (l limits) nextRunning(s *store.Session, v view) step {
 	case left:
 		return l.lost(tellOffline, v.why)
 	case away:
+		if sure := v.since.Add(v.doubt); s.State == store.Running && v.now.Before(sure) {
+			return step{again: sure}
+		}
 		if s.State == store.Running {
 			return step{do: become, to: store.Unreachable, reason: v.why}
 		}

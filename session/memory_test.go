@@ -107,6 +107,12 @@ func (m *memory) Session(_ context.Context, id string) (*store.Session, error) {
 	return &s, nil
 }
 
+func (m *memory) written() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writes
+}
+
 func (m *memory) reads() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -143,6 +143,7 @@ func (e *edge) stopSession(_ context.Context, s *store.Session) error {
 	c.mu.Lock()
 	h := c.hosts[s.AgentID]
 	gone := h == nil || h.homes[e] == 0 || e.dead
+	e.stops++
 	c.mu.Unlock()
 	if gone {
 		return store.Errorf(store.Unavailable, "agent %s has no tunnel to %s", s.AgentID, e.id)

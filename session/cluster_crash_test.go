@@ -57,12 +57,7 @@ func dieAmidCreate(t *testing.T, victim, step int, before bool) {
 		}
 	}
 	c.checkQuiet()
-	for _, e := range c.edges {
-		e.stop(t)
-	}
-	if err := shared.Close(); err != nil {
-		t.Error(err)
-	}
+	c.close(t)
 }
 
 // Whatever happens in whatever order, once it is quiet what runs is what is

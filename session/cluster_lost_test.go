@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -115,6 +116,9 @@ func TestALostSessionThatWaitsForRoomGoesOnWhereItWas(t *testing.T) {
 		inCluster(t, 3, func(o *Options) { o.RestartLost = true }, func(t *testing.T, c *cluster) {
 			h := c.join("a", c.edges[:1])
 			s := c.create(c.edges[2])
+			if err := c.edges[1].m.DrainAgent(t.Context(), h.agent.ID); err != nil { // it gets nothing new
+				t.Fatal(err)
+			}
 			c.dropAll(h)
 			pass(11 * time.Minute)
 			c.want(s.ID, store.Pending, "no agent can take this session")
@@ -125,6 +129,36 @@ func TestALostSessionThatWaitsForRoomGoesOnWhereItWas(t *testing.T) {
 				t.Errorf("it was started again: the agent runs %v", c.runs(h))
 			}
 			c.checkQuiet()
+		})
+	}
+}
+
+// TestAnAgentsLastWordsCount though the edge that heard them could not write them
+// down, and the agent has gone meanwhile.
+func TestAnAgentsLastWordsCount(t *testing.T) {
+	for heard := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			shared := openStore(t)
+			c := &cluster{t: t, store: shared, hosts: map[string]*hostInCluster{}}
+			var fuses []*fuse
+			for i := range 3 {
+				f := &fuse{Store: shared, left: -1}
+				fuses = append(fuses, f)
+				c.start(fmt.Sprintf("edge-%d", i), func(o *Options) { o.Store = f })
+			}
+			synctest.Wait()
+			h := c.join("a", c.edges[heard:heard+1])
+			s := c.create(c.edges[0])
+			pass(connectGrace)
+			fuses[heard].mend(0)
+			c.say(h, s.ID, ObservedEnded, "its user logged out")
+			synctest.Wait()
+			c.dropAll(h)
+			pass(10 * time.Second)
+			fuses[heard].mend(-1)
+			pass(time.Minute)
+			c.want(s.ID, store.Terminated, "its user logged out")
+			c.close(t)
 		})
 	}
 }

@@ -54,6 +54,36 @@ func TestEdgesThatPlaceAtOnceOverbookNothing(t *testing.T) {
 	})
 }
 
+// TestSessionsThatWaitGetNoMoreThanTheRoomThatComes: all edges place them at once.
+func TestSessionsThatWaitGetNoMoreThanTheRoomThatComes(t *testing.T) {
+	inCluster(t, 3, func(o *Options) { o.RestartLost = true }, func(t *testing.T, c *cluster) {
+		first := c.join("a", c.edges, func(a *store.Agent) { a.Capacity = 20 })
+		for range 20 {
+			c.create(c.edges[0])
+		}
+		pass(time.Minute)
+		c.mu.Lock()
+		first.running = map[string]ObservedState{}
+		c.mu.Unlock()
+		for _, e := range c.edges {
+			c.drop(first, e, true)
+		}
+		synctest.Wait()
+		second := c.join("b", c.edges, func(a *store.Agent) { a.Capacity = 7 })
+		pass(time.Minute)
+		page, _, err := c.store.Sessions(t.Context(), store.SessionFilter{AgentID: second.agent.ID, Limit: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) != 7 {
+			t.Errorf("%d were placed, of 7", len(page))
+		}
+		if got := len(c.runs(second)); got != 7 || second.most > 7 {
+			t.Errorf("it runs %d and ran %d at once, of 7", got, second.most)
+		}
+	})
+}
+
 func TestEdgesThatPlaceAtOnceGiveNoEndpointTwice(t *testing.T) {
 	inCluster(t, 3, nil, func(t *testing.T, c *cluster) {
 		c.join("a", c.edges, func(a *store.Agent) {

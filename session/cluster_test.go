@@ -35,10 +35,15 @@ func TestOneEdgeDrivesASessionAndItsViewersEndEverywhere(t *testing.T) {
 		}
 		pass(farewell)
 		c.want(s.ID, store.Terminated, "")
+		stops := 0
 		for _, e := range c.edges {
 			if got := e.cuts(); !slices.Contains(got, s.ID+" session_ended") {
 				t.Errorf("%s cut %v", e.id, got)
 			}
+			stops += e.stops
+		}
+		if stops != 1 {
+			t.Errorf("the agent was told %d times to stop it", stops)
 		}
 		c.checkQuiet()
 	})
@@ -143,12 +148,13 @@ func TestViewersAreCountedOverAllEdges(t *testing.T) {
 
 func TestUseOnAnyEdgeKeepsASession(t *testing.T) {
 	for name, test := range map[string]struct {
-		deaf    bool // then the row tells of it, once a minute
+		deaf    bool // then the row tells of it
 		timeout time.Duration
 	}{
-		"a short timeout":  {false, 10 * time.Second},
-		"a long timeout":   {false, 10 * time.Minute},
-		"no event arrives": {true, 10 * time.Minute},
+		"a short timeout":                       {false, 10 * time.Second},
+		"a long timeout":                        {false, 10 * time.Minute},
+		"a short timeout, and no event arrives": {true, 20 * time.Second},
+		"a long timeout, and no event arrives":  {true, 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inCluster(t, 2, nil, func(t *testing.T, c *cluster) {
@@ -159,8 +165,14 @@ func TestUseOnAnyEdgeKeepsASession(t *testing.T) {
 				for range 3 * test.timeout / time.Second {
 					pass(time.Second)
 					user.m.Input(s.ID, time.Now())
+					if got := c.session(s.ID); got.EndsBecause != "" {
+						t.Fatalf("its end is announced although it is used")
+					}
 				}
 				c.want(s.ID, store.Running, "")
+				if written := c.store.(*memory).written(); test.timeout > 4*activityGrain && written > int(3*test.timeout/activityGrain)+5 {
+					t.Errorf("%d writes", written)
+				}
 				if age := time.Since(c.session(s.ID).LastActivity); age > activityGrain {
 					t.Errorf("last_activity is %v old", age)
 				}
@@ -184,6 +196,38 @@ func TestUseElsewhereTakesAnAnnouncedEndBackAtOnce(t *testing.T) {
 		if got := c.session(s.ID); got.EndsBecause != "" {
 			t.Errorf("the end is still announced for %v", got.EndsAt)
 		}
+	})
+}
+
+// TestUseThatTheDriverHeardOfOnlyFromOthersCounts: the row has what was used a
+// moment ago, this is what lies in between.
+func TestUseThatTheDriverHeardOfOnlyFromOthersCounts(t *testing.T) {
+	inCluster(t, 2, nil, func(t *testing.T, c *cluster) {
+		c.join("a", c.edges)
+		s := c.create(c.edges[0], idleAfter(4*time.Minute))
+		pass(30 * time.Second)
+		user := c.onlooker(s.ID)
+		user.m.Input(s.ID, time.Now()) // too soon after the start to be written
+		pass(4*time.Minute - time.Second)
+		c.want(s.ID, store.Running, "")
+	})
+}
+
+func TestASessionThatWasUsedMeanwhileIsNotEndedAsIdle(t *testing.T) {
+	inCluster(t, 1, nil, func(t *testing.T, c *cluster) {
+		c.join("a", c.edges)
+		s := c.create(c.edges[0], idleAfter(time.Hour))
+		seen := c.session(s.ID)
+		if _, err := c.store.UpdateSession(t.Context(), s.ID, func(row *store.Session) error {
+			row.LastActivity = row.LastActivity.Add(time.Second)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.edges[0].m.become(t.Context(), seen, step{do: become, to: store.Stopping, viewers: tellIdle, reason: "idle"}); err != nil {
+			t.Fatal(err)
+		}
+		c.want(s.ID, store.Running, "")
 	})
 }
 

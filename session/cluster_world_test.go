@@ -41,6 +41,7 @@ type edge struct {
 	dropped []string       // agents disconnected
 	blind   bool           // it takes all agents for unreachable
 	starts  map[string]int // by session
+	stops   int
 }
 
 // bus is an edge's Coord: the others' events are Remote.
@@ -73,13 +74,20 @@ func inCluster(t *testing.T, edges int, change func(*Options), test func(t *test
 		}
 		synctest.Wait()
 		test(t, c)
-		for _, e := range c.edges {
-			e.stop(t)
-		}
-		if err := c.store.Close(); err != nil {
+		c.close(t)
+	})
+}
+
+func (c *cluster) close(t *testing.T) {
+	for _, e := range c.edges {
+		e.end()
+		if err := e.own.Close(); err != nil {
 			t.Error(err)
 		}
-	})
+	}
+	if err := c.store.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func (c *cluster) start(id string, change func(*Options)) *edge {
@@ -108,13 +116,6 @@ func (c *cluster) start(id string, change func(*Options)) *edge {
 	}()
 	e.end = sync.OnceFunc(func() { cancel(); <-ended })
 	return e
-}
-
-func (e *edge) stop(t *testing.T) {
-	e.end()
-	if err := e.own.Close(); err != nil {
-		t.Error(err)
-	}
 }
 
 // kill takes the edge away amid whatever it does. The others notice after a

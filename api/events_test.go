@@ -83,7 +83,9 @@ func TestEventsReachThoseWhoMaySeeThem(t *testing.T) {
 		{Type: "agent", ID: "4"},
 		{Type: "node", ID: "5"},
 		{Type: "session", ID: "6"},
-		{Type: "lease", ID: "node"}, // for the edges themselves: nobody gets it
+		{Type: "lease", ID: "node"}, // this and the next are for the edges themselves: nobody gets them
+		{Type: "viewers", ID: "8", Viewers: 1},
+		{Type: "activity", ID: "8"},
 		{Type: "resync", ID: "7"},
 	} {
 		w.coord.Publish(ctx, e)

@@ -19,6 +19,11 @@ func (c *Cluster) Nodes() []Node {
 	return nodes
 }
 
+// Alive tells whether the node is one of Nodes.
+func (c *Cluster) Alive(nodeID string) bool {
+	return slices.ContainsFunc(c.Nodes(), func(n Node) bool { return n.ID == nodeID })
+}
+
 // WantedHomes is where the agent should be connected: two nodes, or all if there
 // are fewer, the best first. All edges with the same view have the same answer.
 func (c *Cluster) WantedHomes(agentID string) []Node {

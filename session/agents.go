@@ -164,7 +164,9 @@ func (m *Manager) AgentDown(agentID string, generation uint64, reason string, fi
 	m.mu.Unlock()
 
 	m.o.Log.Info("agent down", zap.String("agent", agentID), zap.Uint64("generation", generation), zap.String("reason", reason), zap.Bool("final", final))
-	m.publishAgent(agentID, store.AgentOffline)
+	if !m.reachable(agentID) {
+		m.publishAgent(agentID, store.AgentOffline)
+	}
 }
 
 // current is the agent's link when generation is that of its tunnel, else nil.
@@ -176,10 +178,11 @@ func (m *Manager) current(agentID string, generation uint64) *link {
 	return nil
 }
 
-// AgentStatus is what the edge knows of an agent now.
+// AgentStatus is what the edge knows of an agent now, whichever edge it is
+// connected to.
 func (m *Manager) AgentStatus(a *store.Agent) store.AgentStatus {
 	switch {
-	case !m.connected(a.ID):
+	case !m.reachable(a.ID):
 		return store.AgentOffline
 	case a.Draining:
 		return store.AgentDraining
@@ -221,12 +224,16 @@ func (m *Manager) reach(agentID string) (r reach, since time.Time, why string) {
 	switch {
 	case l != nil && l.up:
 		return up, time.Time{}, ""
+	case m.clustered() && m.noteReach(agentID):
+		return elsewhere, time.Now().Add(elsewhereAgain), ""
 	case l != nil && l.left:
 		return left, l.since, l.why
 	case l != nil:
-		return away, l.since, l.why
+		return away, latest(l.since, m.gone[agentID]), l.why
 	case time.Now().Before(grace):
 		return unheard, grace, ""
+	case m.clustered():
+		return away, m.gone[agentID], "its agent has no connection to any edge"
 	default:
 		return away, m.started, "its agent has not connected since the edge started"
 	}
@@ -244,6 +251,9 @@ func (m *Manager) storeBeats(ctx context.Context) {
 	m.mu.Unlock()
 	for id, beat := range beats {
 		_, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
+			if !beat.After(a.LastHeartbeat) { // another edge has heard of it since
+				return store.ErrUnchanged
+			}
 			a.LastHeartbeat = beat
 			return nil
 		})
@@ -265,12 +275,13 @@ func (m *Manager) storeBeats(ctx context.Context) {
 func (m *Manager) tellOfAgent(s *store.Session) {
 	m.mu.Lock()
 	var untold bool
+	viewers := m.record(s.ID).viewers
 	if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
 		untold, l.reports[s.ID].untold = l.reports[s.ID].untold, false
 	}
 	m.mu.Unlock()
 	if untold && s.State == store.Running {
-		e := event(s)
+		e := m.event(s, viewers)
 		e.AgentUp = true
 		m.o.Coord.Publish(context.Background(), e)
 	}
@@ -313,74 +324,5 @@ func (m *Manager) setDraining(ctx context.Context, id string, draining bool) err
 	defer m.mu.Unlock()
 	m.kickPlacedOn(id) // those that are not started yet go elsewhere
 	m.kickWaiting()
-	return nil
-}
-
-// DeleteAgent removes an agent: it takes no new sessions, those it has are
-// stopped (or, when it is away, given up), and then it is disconnected and
-// forgotten. It returns as soon as that is under way. A removal that is under
-// way when the edge ends leaves the agent draining; deleting it again goes on.
-func (m *Manager) DeleteAgent(ctx context.Context, id string) error {
-	if err := m.setDraining(ctx, id, true); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	l := m.links[id]
-	if l == nil {
-		l = &link{since: time.Now()}
-		m.links[id] = l
-	}
-	l.removing = true
-	if !l.up {
-		l.left, l.why = true, "its agent was removed"
-	}
-	m.kickPlacedOn(id)
-	m.mu.Unlock()
-
-	// Pending ones go to other agents by themselves.
-	filter := store.SessionFilter{AgentID: id, States: []store.State{store.Starting, store.Running, store.Unreachable}, Limit: 1000}
-	for {
-		page, next, err := m.o.Store.Sessions(ctx, filter)
-		if err != nil {
-			return err
-		}
-		for _, s := range page {
-			if _, err := m.stop(ctx, s.ID, "its agent was removed"); err != nil && store.CodeOf(err) != store.NotFound {
-				return err
-			}
-		}
-		if next == "" {
-			return m.finishRemoval(ctx, id)
-		}
-		filter.Cursor = next
-	}
-}
-
-// finishRemoval deletes an agent that is being removed and has no sessions
-// left; any other agent stays as it is.
-func (m *Manager) finishRemoval(ctx context.Context, id string) error {
-	m.mu.Lock()
-	l := m.links[id]
-	removing := l != nil && l.removing
-	m.mu.Unlock()
-	if !removing {
-		return nil
-	}
-	active, err := m.o.Store.ActiveSessions(ctx)
-	if err != nil || total(active[id]) > 0 {
-		return err
-	}
-	if err := m.o.Store.DeleteAgent(ctx, id); err != nil && store.CodeOf(err) != store.NotFound {
-		return err
-	}
-	m.mu.Lock()
-	if m.links[id] == l {
-		delete(m.links, id)
-	}
-	m.o.Metrics.forgetAgent(id)
-	m.mu.Unlock()
-	m.o.Disconnect(id)
-	m.o.Log.Info("agent removed", zap.String("agent", id))
-	m.o.Coord.Publish(context.Background(), store.Event{Type: "agent", ID: id, State: "removed"})
 	return nil
 }

@@ -444,7 +444,7 @@ func TestASilentAgentIsToldToStopWhatItMayHaveStarted(t *testing.T) {
 		w.m.o.Stop = func(ctx context.Context, s *store.Session) error { stops++; return w.stop(ctx, s) }
 		s := w.create()
 		w.want(s.ID, store.Starting, "")
-		pass(time.Minute)
+		pass(time.Minute + time.Millisecond)
 		w.want(s.ID, store.Failed, "did not start within 1m0s")
 		if h.starts != 1 || stops != 1 {
 			t.Errorf("%d starts and %d stops, want one each", h.starts, stops)

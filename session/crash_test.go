@@ -58,13 +58,18 @@ func (f *fuse) mend(left int) {
 	f.left = left
 }
 
-func (f *fuse) CreateSession(ctx context.Context, s *store.Session, key string) (stored *store.Session, created bool, err error) {
-	err = f.write(func() (err error) { stored, created, err = f.Store.CreateSession(ctx, s, key); return err })
+func (f *fuse) AdmitSession(ctx context.Context, s *store.Session, key string, a store.Admission) (stored *store.Session, created bool, err error) {
+	err = f.write(func() (err error) { stored, created, err = f.Store.AdmitSession(ctx, s, key, a); return err })
 	return stored, created, err
 }
 
 func (f *fuse) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (s *store.Session, err error) {
 	err = f.write(func() (err error) { s, err = f.Store.UpdateSession(ctx, id, change); return err })
+	return s, err
+}
+
+func (f *fuse) PlaceSession(ctx context.Context, id string, fits store.Fits, change func(*store.Session) error) (s *store.Session, err error) {
+	err = f.write(func() (err error) { s, err = f.Store.PlaceSession(ctx, id, fits, change); return err })
 	return s, err
 }
 

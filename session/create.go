@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -25,8 +26,8 @@ const (
 // started even if the edge is killed right after. It reads Name, Org, Owner,
 // Runtime, Labels, Width, Height, Endpoint, IdleTimeout and MaxDuration of s
 // and leaves s as it is. With an idempotencyKey that this owner used before it
-// returns the session of that first call. Errors: Invalid, NoAgent,
-// Unavailable.
+// returns the session of that first call. Errors: Invalid, NoAgent, Limit (the
+// owner has Options.PerUser already), Unavailable.
 func (m *Manager) Create(ctx context.Context, s *store.Session, idempotencyKey string) (*store.Session, error) {
 	if err := validate(s); err != nil {
 		return nil, err
@@ -49,20 +50,23 @@ func (m *Manager) Create(ctx context.Context, s *store.Session, idempotencyKey s
 	if row.Endpoint != "" {
 		return m.insert(ctx, row, idempotencyKey)
 	}
-	done, err := m.countAndPlace(ctx)
-	if err != nil {
-		return nil, err
+	for unfit := map[string]string{}; ; {
+		agent, why, err := m.choose(ctx, row, unfit)
+		if err != nil {
+			return nil, err
+		}
+		if agent == nil {
+			return m.createdBefore(ctx, row, idempotencyKey, why)
+		}
+		row.AgentID = agent.ID
+		stored, err := m.insert(ctx, row, idempotencyKey)
+		m.settled(agent.ID)
+		var no unfitError
+		if !errors.As(err, &no) {
+			return stored, err
+		}
+		unfit[agent.ID] = string(no)
 	}
-	defer done()
-	agent, why, err := m.choose(ctx, row, nil)
-	if err != nil {
-		return nil, err
-	}
-	if agent == nil {
-		return m.createdBefore(ctx, row, idempotencyKey, why)
-	}
-	row.AgentID = agent.ID
-	return m.insert(ctx, row, idempotencyKey)
 }
 
 // createdBefore answers a request for which there is no room: with what the
@@ -78,13 +82,30 @@ func (m *Manager) createdBefore(ctx context.Context, row *store.Session, idempot
 }
 
 func (m *Manager) insert(ctx context.Context, row *store.Session, idempotencyKey string) (*store.Session, error) {
-	stored, created, err := m.o.Store.CreateSession(ctx, row, idempotencyKey)
+	stored, created, err := m.o.Store.AdmitSession(ctx, row, idempotencyKey, store.Admission{Quota: m.quota(), Fits: m.fits(row)})
 	if err != nil || !created {
 		return stored, err
 	}
-	m.changed("", stored)
+	if stored.AgentID != "" {
+		m.o.Metrics.placements.WithLabelValues(placed).Inc()
+	}
+	m.changed("", stored, "")
 	m.queue.kick(stored.ID)
 	return stored, nil
+}
+
+// quota bounds an owner's sessions; nil: there is no bound.
+func (m *Manager) quota() func(sessions int) error {
+	most := m.o.PerUser
+	if most == 0 {
+		return nil
+	}
+	return func(sessions int) error {
+		if sessions < most {
+			return nil
+		}
+		return store.Errorf(store.Limit, "this user has %d sessions that have not ended, and limits.sessions_per_user allows %d; end one first", sessions, most)
+	}
 }
 
 // Stop asks for a session's end and returns it as it is now; asking again

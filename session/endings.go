@@ -83,6 +83,16 @@ func whileRunning(s *store.Session, v view) step {
 	return step{}
 }
 
+// grain is how old LastActivity may become while the session is used. The edge
+// that drives it may know of use elsewhere from the row alone, and must not take
+// it for idle, nor nearly so.
+func (r *record) grain() time.Duration {
+	if r.drives || r.row.IdleTimeout == 0 {
+		return activityGrain
+	}
+	return min(activityGrain, r.row.IdleTimeout/4)
+}
+
 // Input says that a person used the session at that time: pressed a key, moved
 // the pointer, or opened it to do so. Looking on is no use. The relay calls it
 // at most once a second for each stream; it does not block, and writes to the
@@ -96,10 +106,11 @@ func (m *Manager) Input(id string, at time.Time) {
 		return
 	}
 	r.used = at
+	m.tellUse(r, at)
 	switch {
-	case r.idleNear: // take it back
+	case r.idleNear && r.drives: // take it back
 		r.idleNear = false
-	case !r.unstored && !at.Before(r.usedStored.Add(activityGrain)):
+	case !r.unstored && !at.Before(r.usedStored.Add(r.grain())):
 		r.unstored = true
 	default: // the look at the notice of the idle end comes anyway
 		return

@@ -11,21 +11,21 @@ import (
 type limits struct {
 	startTimeout time.Duration
 	lostAfter    time.Duration
+	restartLost  bool
 }
 
 // view is what this edge knows of a session beside its row.
 type view struct {
-	now time.Time
+	now    time.Time
+	drives bool // this edge does what is to be done
 
-	reach   reach     // of the agent that the session is placed on
-	since   time.Time // away: when it went; unheard: until when to wait for it
-	why     string    // away or left: in words
-	fits    bool      // pending only: the agent may take it
-	refused bool      // pending only: the agent refused it lately
-	report  Observed  // what the agent says of it; zero: nothing
-
-	refusals int    // failed starts so far
-	refusal  string // the latest, in words
+	reach   reach         // of the agent that the session is placed on
+	since   time.Time     // away: when it went; unheard and elsewhere: until when to wait for it
+	doubt   time.Duration // away: how long to wait for another edge to have it
+	why     string        // away or left: in words
+	fits    bool          // pending only: the agent may take it
+	refused bool          // pending only: the agent refused it lately
+	report  Observed      // what the agent says of it; zero: nothing
 
 	used     time.Time // the latest Input; zero: none
 	unstored bool      // LastActivity is to be written
@@ -36,10 +36,11 @@ type view struct {
 type reach int
 
 const (
-	unheard reach = iota // the edge has just started: it may be about to connect
-	up                   // it has a tunnel here
-	away                 // it lost its tunnel; what ran there may still run
-	left                 // it went for good: nothing of ours runs there
+	unheard   reach = iota // the edge has just started: it may be about to connect
+	elsewhere              // another edge has its tunnel, which will know before long that it drives
+	up                     // it has a tunnel here
+	away                   // it lost its tunnel; what ran there may still run
+	left                   // it went for good: nothing of ours runs there
 )
 
 // step is the next thing to do for a session.
@@ -81,6 +82,9 @@ func (l limits) next(s *store.Session, v view) step {
 	if s.Ended() {
 		return step{}
 	}
+	if !v.drives {
+		return lookingOn(v)
+	}
 	if s.Desired != store.Terminated && maxDurationEnd(s).due(v.now) {
 		return step{do: become, to: ending(s), viewers: tellMaxDuration,
 			reason: fmt.Sprintf("max_duration: it reached its longest allowed time, %v", s.MaxDuration)}
@@ -94,13 +98,22 @@ func (l limits) next(s *store.Session, v view) step {
 	return st
 }
 
+// lookingOn is what is left to an edge that does not drive the session: it alone
+// knows of the use that its viewers make of it.
+func lookingOn(v view) step {
+	if v.unstored {
+		return step{do: touch}
+	}
+	return step{}
+}
+
 func (l limits) nextOfState(s *store.Session, v view) step {
 	switch {
 	case s.Endpoint != "":
 		return nextDirect(s, v)
 	case s.State == store.Pending:
 		return nextPending(s, v)
-	case v.reach == unheard:
+	case v.reach == unheard, v.reach == elsewhere:
 		return step{again: v.since}
 	case s.State == store.Starting:
 		return l.nextStarting(s, v)
@@ -134,12 +147,12 @@ func nextDirect(s *store.Session, v view) step {
 
 func nextPending(s *store.Session, v view) step {
 	switch {
-	case v.refusals >= maxRefusals:
+	case s.Refusals.Count >= maxRefusals:
 		return step{do: become, to: store.Failed, viewers: tellEnded,
-			reason: fmt.Sprintf("%d attempts to start it failed; the last: %s", v.refusals, v.refusal)}
+			reason: fmt.Sprintf("%d attempts to start it failed; the last: %s", s.Refusals.Count, s.Refusals.Latest)}
 	case s.AgentID == "":
 		return step{do: place}
-	case v.reach == unheard:
+	case v.reach == unheard, v.reach == elsewhere:
 		return step{again: v.since}
 	case v.reach == up && adoptable(v.report.State):
 		return step{do: become, to: store.Starting}
@@ -187,25 +200,36 @@ func (l limits) nextRunning(s *store.Session, v view) step {
 	}
 	switch v.reach {
 	case left:
-		return step{do: become, to: store.Failed, viewers: tellOffline, reason: v.why}
+		return l.lost(tellOffline, v.why)
 	case away:
+		if sure := v.since.Add(v.doubt); s.State == store.Running && v.now.Before(sure) {
+			return step{again: sure}
+		}
 		if s.State == store.Running {
 			return step{do: become, to: store.Unreachable, reason: v.why}
 		}
 		if lost := v.since.Add(l.lostAfter); v.now.Before(lost) {
 			return step{again: lost}
 		}
-		return step{do: become, to: store.Failed, viewers: tellOffline, reason: fmt.Sprintf("its agent did not come back within %v", l.lostAfter)}
+		return l.lost(tellOffline, fmt.Sprintf("its agent did not come back within %v", l.lostAfter))
 	}
 	switch v.report.State {
 	case "":
-		return step{do: become, to: store.Failed, viewers: tellEnded, reason: "the desktop ended while its agent was away"}
+		return l.lost(tellEnded, "the desktop ended while its agent was away")
 	case ObservedRunning:
 		if s.State == store.Unreachable {
 			return step{do: become, to: store.Running}
 		}
 	}
 	return whileRunning(s, v)
+}
+
+// lost is the step of a session that ran and whose agent has it no more.
+func (l limits) lost(viewers, why string) step {
+	if l.restartLost {
+		return step{do: become, to: store.Pending, reason: why + "; it is started again"}
+	}
+	return step{do: become, to: store.Failed, viewers: viewers, reason: why}
 }
 
 func (l limits) nextStopping(s *store.Session, v view) step {

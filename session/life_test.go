@@ -80,7 +80,7 @@ func TestADesktopThatDoesNotStartFails(t *testing.T) {
 		s := w.create()
 		pass(59 * time.Second)
 		w.want(s.ID, store.Starting, "")
-		pass(time.Second)
+		pass(time.Second + time.Millisecond)
 		w.want(s.ID, store.Failed, "did not start within 1m0s")
 		w.set(h, mood{})
 		pass(20 * time.Second) // it came up too late and is stopped

@@ -21,15 +21,10 @@ type record struct {
 	idleFrom   time.Time // when this edge saw it become running: the idle time starts anew with the edge, and after the agent was away
 	idleNear   bool      // the row announces an idle end
 
-	refusals refusals
-}
-
-// refusals is what is remembered of a session's failed starts until it runs.
-type refusals struct {
-	count     int
-	by        map[string]bool // agents not to ask now; true: not later either
-	latest    string          // in words
-	notBefore time.Time       // when the others among them may be asked again
+	drives    bool      // this edge drove it at the latest look
+	lost      bool      // it ran and is started again elsewhere: viewers of before are to go
+	usedTold  time.Time // when other edges were told that it is used
+	countTold time.Time // when they were told how many viewers it has here
 }
 
 // is tells whether the session was in that state when its row was last seen.
@@ -50,8 +45,9 @@ func (m *Manager) record(id string) *record {
 
 // track notes the row of a session as it was just read or written. A caller
 // that is not the session's look must kick it afterwards: a look that ran at
-// the same time may have seen a newer row, and then puts it right.
-func (m *Manager) track(s *store.Session) {
+// the same time may have seen a newer row, and then puts it right. It returns
+// how many viewers the session has here.
+func (m *Manager) track(s *store.Session) (viewers int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.record(s.ID)
@@ -62,8 +58,8 @@ func (m *Manager) track(s *store.Session) {
 	if s.State == store.Running && !before.is(store.Running) {
 		r.idleFrom = time.Now()
 	}
-	if s.State == store.Running || s.Ended() {
-		r.refusals = refusals{}
+	if s.State == store.Pending && (before.is(store.Running) || before.is(store.Unreachable)) {
+		r.lost = true
 	}
 	m.count(&before, -1)
 	m.count(r, +1)
@@ -72,9 +68,9 @@ func (m *Manager) track(s *store.Session) {
 		m.waiting[s.ID] = true
 	}
 	if s.Ended() && before.unended() {
-		m.o.Metrics.ended.WithLabelValues(string(s.State)).Inc()
 		m.kickWaiting() // there is room now
 	}
+	return r.viewers
 }
 
 // count adds a record to the gauges, or takes it off. m.mu is held.
@@ -104,6 +100,7 @@ func (m *Manager) forget(id string) {
 		delete(m.waiting, id)
 		m.forgetUnwatched(id)
 	}
+	delete(m.watched, id)
 }
 
 // forgetUnwatched drops the record of an ended session once its last viewer

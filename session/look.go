@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"go.uber.org/zap"
@@ -51,13 +52,18 @@ func (m *Manager) look(ctx context.Context, id string) (again time.Time, err err
 
 func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
 	v := view{now: time.Now()}
+	_, v.refused = s.Refusals.By[s.AgentID]
 	m.mu.Lock()
 	r := m.record(s.ID)
+	v.drives = m.drives(s)
+	m.noteDriving(r, v.drives)
 	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
-	v.refusals, v.refusal = r.refusals.count, r.refusals.latest
-	_, v.refused = r.refusals.by[s.AgentID]
 	if s.AgentID != "" {
 		v.reach, v.since, v.why = m.reach(s.AgentID)
+		if m.clustered() && v.reach == away {
+			// An edge that the others can't reach, or this one alone can't, may still have the agent: then it has said so in the row.
+			v.since, v.doubt = latest(v.since, s.UpdatedAt), doubt
+		}
 		if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
 			v.report = l.reports[s.ID].Observed
 		}
@@ -66,7 +72,7 @@ func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
 		m.forgetUnwatched(s.ID)
 	}
 	m.mu.Unlock()
-	if s.State != store.Pending || v.reach != up {
+	if !v.drives || s.State != store.Pending || v.reach != up {
 		return v, nil
 	}
 	agent, err := m.o.Store.Agent(ctx, s.AgentID)
@@ -104,9 +110,15 @@ func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 	if st.to == store.Running && s.Runtime == "" && s.AgentID != "" {
 		runtime = m.runtimeGot(ctx, s)
 	}
-	_, changed, err := m.update(ctx, s.ID, func(row *store.Session) error {
-		if !same(row, s) {
+	change := func(row *store.Session) error {
+		switch {
+		case !same(row, s),
+			st.viewers == tellIdle && !row.LastActivity.Equal(s.LastActivity): // it was used on another edge
 			return store.ErrUnchanged
+		case s.State == store.Starting && st.to == store.Pending:
+			row.Refusals = refuse(row.Refusals, s.AgentID, st.reason, false)
+		case st.to == store.Pending: // its agent has lost it, and may have it again
+			row.AgentID = ""
 		}
 		row.State, row.Reason = st.to, st.reason
 		switch st.to {
@@ -116,23 +128,14 @@ func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 			row.Runtime, row.Name = orElse(row.Runtime, runtime), orElse(row.Name, st.name)
 		}
 		return nil
+	}
+	_, changed, err := m.changing(st.viewers, change, func(change func(*store.Session) error) (*store.Session, error) {
+		return m.o.Store.UpdateSession(ctx, s.ID, change)
 	})
-	if err != nil || !changed {
-		return err
-	}
-	switch {
-	case st.viewers != "":
-		m.mu.Lock()
-		if r := m.live[s.ID]; r != nil { // nil: ended and watched by nobody
-			r.told = st.viewers
-		}
-		m.mu.Unlock()
-	case s.State == store.Starting && st.to == store.Running:
+	if err == nil && changed && s.State == store.Starting && st.to == store.Running {
 		m.o.Metrics.start.Observe(time.Since(s.CreatedAt).Seconds())
-	case s.State == store.Starting && st.to == store.Pending:
-		m.noteRefusal(s, st.reason, false)
 	}
-	return nil
+	return err
 }
 
 // warn writes the end that is announced, or that none is any more.
@@ -186,8 +189,30 @@ func (m *Manager) start(ctx context.Context, s *store.Session) (time.Time, error
 	if code == store.Invalid {
 		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: words(err), viewers: tellEnded})
 	}
-	m.noteRefusal(s, words(err), code == store.Conflict)
-	return time.Now(), m.become(ctx, s, step{to: store.Pending, reason: words(err)})
+	return time.Now(), m.refusedBy(ctx, s, words(err), code == store.Conflict)
+}
+
+// refusedBy writes that the session's agent did not start it. hopeless: it will
+// not do so later either.
+func (m *Manager) refusedBy(ctx context.Context, s *store.Session, why string, hopeless bool) error {
+	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
+		if !same(row, s) {
+			return store.ErrUnchanged
+		}
+		row.Reason, row.Refusals = why, refuse(row.Refusals, s.AgentID, why, hopeless)
+		return nil
+	})
+	return err
+}
+
+// refuse is r with one more.
+func refuse(r store.Refusals, agentID, why string, hopeless bool) store.Refusals {
+	by := maps.Clone(r.By)
+	if by == nil {
+		by = map[string]bool{}
+	}
+	by[agentID] = hopeless
+	return store.Refusals{Count: r.Count + 1, By: by, Latest: why, NotBefore: time.Now().Add(backoff(r.Count + 1)).UTC().Truncate(time.Microsecond)}
 }
 
 // words is what of an error a session's owner is told; the cause is for the log.
@@ -214,21 +239,6 @@ func (m *Manager) assume(s *store.Session, told bool) {
 	case !told && r != nil && r.assumed:
 		delete(l.reports, s.ID)
 	}
-}
-
-// noteRefusal notes that the session's agent did not start it. hopeless: it
-// will not do so later either.
-func (m *Manager) noteRefusal(s *store.Session, why string, hopeless bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := &m.record(s.ID).refusals
-	if r.by == nil {
-		r.by = map[string]bool{}
-	}
-	r.count++
-	r.by[s.AgentID] = hopeless
-	r.latest = why
-	r.notBefore = time.Now().Add(backoff(r.count))
 }
 
 func (m *Manager) probe(ctx context.Context, s *store.Session) error {
@@ -263,7 +273,7 @@ func (m *Manager) stopUnwanted(ctx context.Context, s *store.Session) (again tim
 			if s.Ended() || s.State == store.Pending || s.AgentID != agentID { // else the next step takes it in
 				delete(l.reports, s.ID)
 			}
-		case wanted(s, agentID):
+		case wanted(s, agentID), !l.up, !m.drivesAt(s.ID, agentID):
 		case now.Before(farewellEnds):
 			again = earliest(again, farewellEnds)
 		case now.Before(r.stopped.Add(stopAgain)):

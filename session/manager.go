@@ -1,11 +1,16 @@
-// Package session is a session's life on one edge: creating and placing it,
-// driving it from what was observed to what is wanted, and taking in what
-// agents report.
+// Package session is a session's life: creating and placing it, driving it from
+// what was observed to what is wanted, and taking in what agents report.
 //
 // Whatever happens (a request, an agent's report, a viewer, a clock) only
 // notes a fact and asks for a look at the session. A look reads the row, adds
 // what is known in memory, and takes the one step that life.go names for that.
 // So a lost, repeated or late event costs a look, never a wrong state.
+//
+// Of several edges on one Store, one drives each session (Options.Drives) and
+// the others only look on: they keep its row at hand, and tell and end their own
+// viewers. That two edges drive it for a moment, or none does, is harmless: every
+// step is a transaction that depends on what it was decided on, agents take a
+// command twice, and what was not done is done by the next one that drives.
 package session
 
 import (
@@ -30,9 +35,24 @@ type Options struct {
 	Log     *zap.Logger // nil: silent
 	Metrics *Metrics    // nil: not exported
 
+	// Node is this edge's id, told with its viewers' numbers.
+	Node string
+	// Drives tells whether this edge drives the session, by what it knows of the
+	// others now. Only ID and AgentID count, which may be empty; with an AgentID
+	// whose agent has tunnels it is true on one edge that has one. nil: there is
+	// one edge. Reachable and Alive are then not asked. None of them may call the
+	// Manager, and Rethink must be called when their answers may have changed.
+	Drives func(s *store.Session) bool
+	// Reachable tells whether any edge has a tunnel of the agent.
+	Reachable func(agentID string) bool
+	// Alive tells whether that edge is one of the cluster now.
+	Alive func(node string) bool
+
 	Strategy     string        // of balancer.ParseStrategy; empty: weighted_least_connections
 	Headroom     float64       // share of each agent's capacity that stays free, 0 to below 1
 	LostAfter    time.Duration // an agent away for this long has lost its sessions; 0: 10 min
+	RestartLost  bool          // what an agent has lost is started again elsewhere, as the same session; else it has failed
+	PerUser      int           // sessions of one owner that have not ended, at most; 0: no bound
 	StartTimeout time.Duration // from the agent's ack to a running desktop; 0: 60 s
 	Retention    time.Duration // ended sessions are kept this long; 0: 7 days
 
@@ -64,17 +84,18 @@ const (
 	activityGrain  = time.Minute      // LastActivity is written again after this at the earliest
 	beatGrain      = time.Minute      // the same for a connected agent's LastHeartbeat
 	purgeEvery     = time.Hour
-	recheckEvery   = 5 * time.Second // a beat of a tunnel
-	maxReported    = 20_000          // sessions one agent may report; a hello holds about 10,000
+	recheckEvery   = 5 * time.Second  // a beat of a tunnel
+	rereadEvery    = 30 * time.Second // of all rows that have not ended, where an event of another edge may have been lost
+	maxReported    = 20_000           // sessions one agent may report; a hello holds about 10,000
 )
 
-// Manager owns the sessions of one edge. Safe for concurrent use.
+// Manager is one edge's part in the sessions. Safe for concurrent use.
 type Manager struct {
-	o       Options
-	limits  limits
-	picker  *balancer.Picker
-	queue   *queue
-	placing chan struct{} // holds one value while somebody counts and places
+	o        Options
+	limits   limits
+	picker   *balancer.Picker
+	queue    *queue
+	outdated chan struct{} // has a value when all rows are to be read again
 
 	mu      sync.Mutex
 	started time.Time          // of Run; zero before
@@ -82,6 +103,11 @@ type Manager struct {
 	live    map[string]*record // by session id: every session that has not ended, and watched ones that have
 	waiting map[string]bool    // ids of those in live that are pending and have no agent
 	active  map[string]int     // by agent id: sessions in live that take room there
+	chosen  map[string]int     // by agent id: sessions that are being placed there now
+
+	reached map[string]bool               // by agent id: the latest answer of Reachable
+	gone    map[string]time.Time          // by agent id: since when no edge has a tunnel of it
+	watched map[string]map[string]watched // by session id and node: viewers on other edges
 }
 
 // New makes a Manager. It panics when o.Strategy is not a strategy: the config
@@ -104,15 +130,19 @@ func New(o Options) *Manager {
 	o.StartTimeout = orDefault(o.StartTimeout, time.Minute)
 	o.Retention = orDefault(o.Retention, 7*24*time.Hour)
 	return &Manager{
-		o:       o,
-		limits:  limits{lostAfter: o.LostAfter, startTimeout: o.StartTimeout},
-		picker:  balancer.NewPicker(strategy),
-		queue:   newQueue(maxLooks),
-		placing: make(chan struct{}, 1),
-		links:   map[string]*link{},
-		live:    map[string]*record{},
-		waiting: map[string]bool{},
-		active:  map[string]int{},
+		o:        o,
+		limits:   limits{lostAfter: o.LostAfter, startTimeout: o.StartTimeout, restartLost: o.RestartLost},
+		picker:   balancer.NewPicker(strategy),
+		queue:    newQueue(maxLooks),
+		outdated: make(chan struct{}, 1),
+		links:    map[string]*link{},
+		live:     map[string]*record{},
+		waiting:  map[string]bool{},
+		active:   map[string]int{},
+		chosen:   map[string]int{},
+		reached:  map[string]bool{},
+		gone:     map[string]time.Time{},
+		watched:  map[string]map[string]watched{},
 	}
 }
 
@@ -133,6 +163,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Unlock()
 	var parts sync.WaitGroup
 	defer parts.Wait()
+	if m.clustered() {
+		events := m.o.Coord.Subscribe(ctx) // before anything is read, so that no change is missed
+		parts.Go(func() { m.listen(ctx, events) })
+	}
 	parts.Go(func() { m.resume(ctx) })
 	parts.Go(func() { m.keepHouse(ctx) })
 	m.queue.run(ctx, m.look)
@@ -141,29 +175,15 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // resume asks for a look at every session that has not ended.
 func (m *Manager) resume(ctx context.Context) {
-	filter := store.SessionFilter{States: []store.State{
-		store.Pending, store.Starting, store.Running, store.Hibernated, store.Unreachable, store.Stopping}, Limit: 1000}
-	for failures := 0; ; {
-		page, next, err := m.o.Store.Sessions(ctx, filter)
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			failures++
-			m.o.Log.Error("the sessions of before can't be read; trying again", zap.Error(err))
-			if !sleep(ctx, backoff(failures)) {
-				return
-			}
-			continue
-		}
-		for _, s := range page {
-			m.track(s)
-			m.queue.kick(s.ID)
-		}
-		if next == "" {
+	for failures := 1; ; failures++ {
+		err := m.reread(ctx)
+		if err == nil || ctx.Err() != nil {
 			return
 		}
-		failures, filter.Cursor = 0, next
+		m.o.Log.Error("the sessions of before can't be read; trying again", zap.Error(err))
+		if !sleep(ctx, backoff(failures)) {
+			return
+		}
 	}
 }
 
@@ -173,6 +193,12 @@ func (m *Manager) keepHouse(ctx context.Context) {
 	defer beats.Stop()
 	defer purges.Stop()
 	defer rechecks.Stop()
+	var rereads <-chan time.Time // never, where nobody else writes
+	if m.clustered() {
+		ticker := time.NewTicker(rereadEvery)
+		defer ticker.Stop()
+		rereads = ticker.C
+	}
 	m.purge(ctx)
 	for {
 		select {
@@ -182,6 +208,11 @@ func (m *Manager) keepHouse(ctx context.Context) {
 			m.storeBeats(ctx)
 		case <-rechecks.C:
 			m.recheck(ctx)
+			m.tellWatched()
+		case <-rereads:
+			m.catchUp(ctx)
+		case <-m.outdated:
+			m.catchUp(ctx)
 		case <-purges.C:
 			m.purge(ctx)
 		}
@@ -198,18 +229,31 @@ func (m *Manager) purge(ctx context.Context) {
 	}
 }
 
-// update changes a session's row; every change goes through here, so that each
-// is counted, published and, when the state changed, logged. It returns the
-// row as it is now and whether this call changed it.
+// update changes a session's row; every change goes through here or place, so
+// that each is counted, published and, when the state changed, logged. It
+// returns the row as it is now and whether this call changed it.
 func (m *Manager) update(ctx context.Context, id string, change func(*store.Session) error) (*store.Session, bool, error) {
+	return m.changing("", change, func(change func(*store.Session) error) (*store.Session, error) {
+		return m.o.Store.UpdateSession(ctx, id, change)
+	})
+}
+
+// changing is update by a write of the Store; told is what viewers are told of the
+// change.
+func (m *Manager) changing(
+	told string, change func(*store.Session) error, write func(change func(*store.Session) error) (*store.Session, error),
+) (*store.Session, bool, error) {
 	var before store.State
 	changed := false
-	s, err := m.o.Store.UpdateSession(ctx, id, func(s *store.Session) error {
+	s, err := write(func(s *store.Session) error {
 		before = s.State
 		err := change(s)
 		changed = err == nil
 		if s.Ended() || s.Desired == store.Terminated {
 			s.EndsAt, s.EndsBecause = time.Time{}, "" // it ends now, or has
+		}
+		if s.Ended() || s.State == store.Running {
+			s.Refusals = store.Refusals{}
 		}
 		return err
 	})
@@ -217,26 +261,45 @@ func (m *Manager) update(ctx context.Context, id string, change func(*store.Sess
 		return nil, false, err
 	}
 	if changed {
-		m.changed(before, s)
+		m.changed(before, s, told)
 	}
 	return s, changed, nil
 }
 
-func (m *Manager) changed(before store.State, s *store.Session) {
-	m.track(s)
-	m.publish(s)
-	if before != s.State {
-		m.o.Log.Info("session", zap.String("session", s.ID), zap.String("from", string(before)), zap.String("to", string(s.State)),
-			zap.String("agent", s.AgentID), zap.String("reason", s.Reason))
+func (m *Manager) changed(before store.State, s *store.Session, told string) {
+	e := m.event(s, m.track(s))
+	e.Told = told
+	m.noteTold(s.ID, told)
+	m.o.Coord.Publish(context.Background(), e)
+	if before == s.State {
+		return
+	}
+	m.o.Log.Info("session", zap.String("session", s.ID), zap.String("from", string(before)), zap.String("to", string(s.State)),
+		zap.String("agent", s.AgentID), zap.String("reason", s.Reason))
+	if s.Ended() {
+		m.o.Metrics.ended.WithLabelValues(string(s.State)).Inc()
 	}
 }
 
-func (m *Manager) publish(s *store.Session) {
-	m.o.Coord.Publish(context.Background(), event(s))
+// noteTold keeps what the viewers of a session that ends are told.
+func (m *Manager) noteTold(id, told string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.live[id]; r != nil && told != "" { // nil: ended and watched by nobody
+		r.told = told
+	}
 }
 
-func event(s *store.Session) store.Event {
-	return store.Event{Type: "session", ID: s.ID, State: string(s.State), Org: s.Org, Owner: s.Owner, EndsAt: s.EndsAt, EndsBecause: s.EndsBecause}
+// publish tells of a session; viewers is how many it has on this edge.
+func (m *Manager) publish(s *store.Session, viewers int) {
+	m.o.Coord.Publish(context.Background(), m.event(s, viewers))
+}
+
+func (m *Manager) event(s *store.Session, viewers int) store.Event {
+	return store.Event{
+		Type: "session", ID: s.ID, State: string(s.State), Org: s.Org, Owner: s.Owner, EndsAt: s.EndsAt, EndsBecause: s.EndsBecause,
+		Updated: s.UpdatedAt, Node: m.o.Node, Viewers: viewers,
+	}
 }
 
 // sleep waits for d; false when ctx ended first.

@@ -28,6 +28,7 @@ type memory struct {
 	keys     map[string]string
 	agents   map[string]store.Agent
 	writes   int // by UpdateSession
+	read     int // by Session and Sessions
 }
 
 func newMemory() *memory {
@@ -36,7 +37,7 @@ func newMemory() *memory {
 
 func (m *memory) Close() error { return nil }
 
-func (m *memory) CreateSession(_ context.Context, s *store.Session, key string) (*store.Session, bool, error) {
+func (m *memory) AdmitSession(_ context.Context, s *store.Session, key string, a store.Admission) (*store.Session, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if key != "" {
@@ -44,11 +45,44 @@ func (m *memory) CreateSession(_ context.Context, s *store.Session, key string) 
 			first := m.sessions[id]
 			return &first, false, nil
 		}
+	}
+	owned := 0
+	for _, other := range m.sessions {
+		if !other.Ended() && other.Org == s.Org && other.Owner == s.Owner {
+			owned++
+		}
+	}
+	if a.Quota != nil {
+		if err := a.Quota(owned); err != nil {
+			return nil, false, err
+		}
+	}
+	if err := m.fit(s, a.Fits); err != nil {
+		return nil, false, err
+	}
+	if key != "" {
 		m.keys[s.Org+"\x00"+s.Owner+"\x00"+key] = s.ID
 	}
 	m.sessions[s.ID] = *s
 	stored := *s
 	return &stored, true, nil
+}
+
+func (m *memory) fit(s *store.Session, fits store.Fits) error {
+	if fits == nil || s.AgentID == "" {
+		return nil
+	}
+	var there []*store.Session
+	for id, other := range m.sessions {
+		if id != s.ID && !other.Ended() && other.AgentID == s.AgentID {
+			there = append(there, &other)
+		}
+	}
+	a, ok := m.agents[s.AgentID]
+	if !ok {
+		return fits(nil, there)
+	}
+	return fits(&a, there)
 }
 
 func (m *memory) SessionByKey(_ context.Context, org, owner, key string) (*store.Session, error) {
@@ -65,6 +99,7 @@ func (m *memory) SessionByKey(_ context.Context, org, owner, key string) (*store
 func (m *memory) Session(_ context.Context, id string) (*store.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.read++
 	s, ok := m.sessions[id]
 	if !ok {
 		return nil, store.Errorf(store.NotFound, "no session %s", id)
@@ -72,9 +107,22 @@ func (m *memory) Session(_ context.Context, id string) (*store.Session, error) {
 	return &s, nil
 }
 
+func (m *memory) written() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.writes
+}
+
+func (m *memory) reads() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.read
+}
+
 func (m *memory) Sessions(_ context.Context, f store.SessionFilter) (page []*store.Session, next string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.read++
 	for _, id := range slices.Backward(slices.Sorted(maps.Keys(m.sessions))) {
 		s := m.sessions[id]
 		switch {
@@ -90,7 +138,11 @@ func (m *memory) Sessions(_ context.Context, f store.SessionFilter) (page []*sto
 	return page, "", nil
 }
 
-func (m *memory) UpdateSession(_ context.Context, id string, change func(*store.Session) error) (*store.Session, error) {
+func (m *memory) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (*store.Session, error) {
+	return m.PlaceSession(ctx, id, nil, change)
+}
+
+func (m *memory) PlaceSession(_ context.Context, id string, fits store.Fits, change func(*store.Session) error) (*store.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before, ok := m.sessions[id]
@@ -106,7 +158,15 @@ func (m *memory) UpdateSession(_ context.Context, id string, change func(*store.
 	if !before.State.MayBecome(s.State) {
 		return nil, store.Errorf(store.Conflict, "a session that is %s can't become %s", before.State, s.State)
 	}
-	s.UpdatedAt = time.Now()
+	if s.AgentID != before.AgentID {
+		if err := m.fit(&s, fits); err != nil {
+			return nil, err
+		}
+	}
+	s.UpdatedAt = time.Now().Truncate(time.Microsecond)
+	if !s.UpdatedAt.After(before.UpdatedAt) {
+		s.UpdatedAt = before.UpdatedAt.Add(time.Microsecond)
+	}
 	for _, t := range []*time.Time{&s.LastActivity, &s.ExpiresAt, &s.EndsAt} {
 		*t = t.UTC().Truncate(time.Microsecond) // as every Store keeps them
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -12,18 +13,6 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
-
-// countAndPlace lets one caller at a time count what runs where, so that what
-// it decides still holds when it is stored. The caller calls the returned
-// function after that.
-func (m *Manager) countAndPlace(ctx context.Context) (done func(), err error) {
-	select {
-	case m.placing <- struct{}{}:
-		return func() { <-m.placing }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
 
 // obstacle is why the agent can't take the session however empty it is, as a
 // phrase to be counted; empty when it can.
@@ -163,9 +152,42 @@ func (t tally) String() string {
 	return "no agent can take this session: " + strings.Join(words, ", ") + "; " + advice
 }
 
-// choose picks the agent for a session; nil and the reasons when there is
-// none. It skips those in except. The caller holds the right to place.
-func (m *Manager) choose(ctx context.Context, s *store.Session, except map[string]bool) (*store.Agent, tally, error) {
+// unfitError says of a chosen agent why the session can't be there after all:
+// somebody else was quicker.
+type unfitError string
+
+func (e unfitError) Error() string { return "the chosen agent is " + string(e) }
+
+// fits is the Store's question about the agent that was chosen for s.
+func (m *Manager) fits(s *store.Session) store.Fits {
+	return func(a *store.Agent, there []*store.Session) error {
+		if a == nil {
+			return unfitError("offline") // it was removed
+		}
+		if reason := obstacle(a, true, s); reason != "" {
+			return unfitError(reason)
+		}
+		used := map[string]int{}
+		endpoint := s.Labels[EndpointLabel]
+		for _, other := range there {
+			used[other.Runtime]++
+			if endpoint != "" && other.Labels[EndpointLabel] == endpoint {
+				return unfitError(taken)
+			}
+		}
+		if len(there) >= m.Room(a) || !slotFree(a, s, used) {
+			return unfitError("full")
+		}
+		return nil
+	}
+}
+
+// choose picks the agent for a session; nil and the reasons when there is none.
+// It skips those that refused the session, and those in unfit for the reason
+// there. Whether the choice holds is for the Store to say: another edge, or
+// another request, may choose the same. The caller calls settled with the
+// agent's id when that is over.
+func (m *Manager) choose(ctx context.Context, s *store.Session, unfit map[string]string) (*store.Agent, tally, error) {
 	agents, err := m.o.Store.Agents(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -180,9 +202,12 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 	for _, a := range agents {
 		used := counts[a.ID]
 		c := balancer.Candidate{ID: a.ID, Active: total(used), Capacity: m.Room(a), Weight: m.weight(a)}
-		reason := obstacle(a, m.connected(a.ID), s)
-		if _, excepted := except[a.ID]; reason == "" && excepted {
+		reason := obstacle(a, m.reachable(a.ID), s)
+		if _, excepted := s.Refusals.By[a.ID]; reason == "" && excepted {
 			reason = refused
+		}
+		if reason == "" {
+			reason = unfit[a.ID]
 		}
 		if reason == "" && (c.Full() || !slotFree(a, s, used)) {
 			reason = "full"
@@ -199,12 +224,38 @@ func (m *Manager) choose(ctx context.Context, s *store.Session, except map[strin
 		}
 		candidates, able = append(candidates, c), append(able, a)
 	}
-	if i := m.picker.Pick(candidates, 0); i >= 0 {
-		m.o.Metrics.placements.WithLabelValues(placed).Inc()
-		return able[i], nil, nil
+	if a := m.pick(candidates, able); a != nil {
+		return a, nil, nil
 	}
 	m.o.Metrics.placements.WithLabelValues(noAgent).Inc()
 	return nil, why, nil
+}
+
+// pick is the picker's choice. What is being placed at this moment counts as
+// load, so that requests which come together do not all choose the same agent,
+// but fills nobody: it may be counted twice.
+func (m *Manager) pick(candidates []balancer.Candidate, able []*store.Agent) *store.Agent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range candidates {
+		c := &candidates[i]
+		c.Active = min(c.Active+m.chosen[c.ID], c.Capacity-1)
+	}
+	i := m.picker.Pick(candidates, 0)
+	if i < 0 {
+		return nil
+	}
+	m.chosen[able[i].ID]++
+	return able[i]
+}
+
+// settled ends what choose began.
+func (m *Manager) settled(agentID string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.chosen[agentID]--; m.chosen[agentID] == 0 {
+		delete(m.chosen, agentID)
+	}
 }
 
 func total(counts map[string]int) (n int) {
@@ -217,70 +268,74 @@ func total(counts map[string]int) (n int) {
 // replace finds an agent for a pending session that has none, or whose agent
 // can't start it. Without one the session waits; the answer is until when.
 func (m *Manager) replace(ctx context.Context, s *store.Session) (time.Time, error) {
-	if agentID := m.foundAt(s.ID); agentID != "" {
-		return time.Now(), m.assign(ctx, s, agentID, "")
+	m.mu.Lock()
+	found := m.foundAt(s.ID)
+	m.mu.Unlock()
+	if found != "" {
+		return time.Now(), m.assign(ctx, s, found, "", nil)
 	}
-	done, err := m.countAndPlace(ctx)
-	if err != nil {
-		return time.Time{}, err
+	var agent *store.Agent
+	var why tally
+	for unfit := map[string]string{}; ; {
+		var err error
+		if agent, why, err = m.choose(ctx, s, unfit); err != nil {
+			return time.Time{}, err
+		}
+		if agent == nil {
+			break
+		}
+		err = m.assign(ctx, s, agent.ID, "", m.fits(s))
+		m.settled(agent.ID)
+		var no unfitError
+		if !errors.As(err, &no) {
+			return time.Now(), err
+		}
+		unfit[agent.ID] = string(no)
 	}
-	defer done()
-	r := m.refusals(s.ID)
-	agent, why, err := m.choose(ctx, s, r.by)
-	if err != nil {
-		return time.Time{}, err
-	}
-	switch {
-	case agent != nil:
-		return time.Now(), m.assign(ctx, s, agent.ID, "")
+	switch r := s.Refusals; {
 	case why[refused] == 0: // nobody has room
-	case r.mayMend() && time.Now().Before(r.notBefore):
-		return r.notBefore, nil
-	case m.forgive(s.ID):
-		return time.Now(), nil
+	case mayMend(r) && time.Now().Before(r.NotBefore):
+		return r.NotBefore, nil
+	case mayMend(r):
+		return time.Now(), m.forgive(ctx, s)
 	case why["full"]+why["offline"]+why["draining"] == 0:
-		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: r.latest, viewers: tellEnded})
+		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: r.Latest, viewers: tellEnded})
 	}
-	return time.Now().Add(roomAgain), m.assign(ctx, s, "", why.String())
+	return time.Now().Add(roomAgain), m.assign(ctx, s, "", why.String(), nil)
 }
 
-// assign writes where a pending session is to start.
-func (m *Manager) assign(ctx context.Context, s *store.Session, agentID, reason string) error {
-	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
+// assign writes where a pending session is to start, if it fits there.
+func (m *Manager) assign(ctx context.Context, s *store.Session, agentID, reason string, fits store.Fits) error {
+	change := func(row *store.Session) error {
 		if !same(row, s) || (row.AgentID == agentID && row.Reason == reason) {
 			return store.ErrUnchanged
 		}
 		row.AgentID, row.Reason = agentID, reason
 		return nil
+	}
+	_, changed, err := m.changing("", change, func(change func(*store.Session) error) (*store.Session, error) {
+		return m.o.Store.PlaceSession(ctx, s.ID, fits, change)
 	})
+	if err == nil && changed && fits != nil {
+		m.o.Metrics.placements.WithLabelValues(placed).Inc()
+	}
 	return err
 }
 
-// foundAt is an agent that has the session already although the edge did not
-// learn that its start was taken; empty when there is none.
+// foundAt is an agent that has the session already although no edge learnt that
+// its start was taken; empty when there is none. m.mu is held.
 func (m *Manager) foundAt(id string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	for agentID, l := range m.links {
-		if r := l.reports[id]; r != nil && adoptable(r.State) {
+		if r := l.reports[id]; l.up && r != nil && adoptable(r.State) {
 			return agentID
 		}
 	}
 	return ""
 }
 
-// refusals returns a copy of what agents refused the session.
-func (m *Manager) refusals(id string) refusals {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.record(id).refusals
-	r.by = maps.Clone(r.by)
-	return r
-}
-
 // mayMend tells whether an agent that refused may start the session later.
-func (r refusals) mayMend() bool {
-	for _, hopeless := range r.by {
+func mayMend(r store.Refusals) bool {
+	for _, hopeless := range r.By {
 		if !hopeless {
 			return true
 		}
@@ -288,17 +343,15 @@ func (r refusals) mayMend() bool {
 	return false
 }
 
-// forgive lets the agents that may start the session later be asked again, and
-// tells whether there are any.
-func (m *Manager) forgive(id string) (any bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	by := m.record(id).refusals.by
-	for agentID, hopeless := range by {
-		if !hopeless {
-			delete(by, agentID)
-			any = true
+// forgive lets the agents that may start the session later be asked again.
+func (m *Manager) forgive(ctx context.Context, s *store.Session) error {
+	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
+		if !same(row, s) {
+			return store.ErrUnchanged
 		}
-	}
-	return any
+		row.Refusals.By = maps.Clone(row.Refusals.By)
+		maps.DeleteFunc(row.Refusals.By, func(_ string, hopeless bool) bool { return !hopeless })
+		return nil
+	})
+	return err
 }

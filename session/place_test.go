@@ -230,6 +230,9 @@ func TestASessionThatIsRefusedGoesElsewhere(t *testing.T) {
 				if got := w.runs(b); !slices.Equal(got, []string{s.ID}) {
 					t.Errorf("b runs %v", got)
 				}
+				if got := w.session(s.ID).Refusals; got.Count != 0 || got.By != nil {
+					t.Errorf("a refusal is remembered of a session that runs: %+v", got)
+				}
 				w.checkBooks()
 			})
 		})

@@ -8,27 +8,89 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
+// unended are the states of sessions that may still change.
+func unended() []store.State {
+	return []store.State{store.Pending, store.Starting, store.Running, store.Hibernated, store.Unreachable, store.Stopping}
+}
+
 // recheck asks for a look at sessions that the store has as unreachable although
 // their agents have tunnels here. This edge writes no such row, but another one
 // may have, which had no tunnel and has left since: then nothing else would ever
-// ask for that look.
+// ask for that look. Where there are other edges, it also finds the sessions for
+// which something is to be done and whose event was lost.
 func (m *Manager) recheck(ctx context.Context) {
-	filter := store.SessionFilter{States: []store.State{store.Unreachable}, Limit: store.MaxPage}
+	states := []store.State{store.Unreachable}
+	if m.clustered() {
+		states = append(states, store.Pending, store.Starting, store.Stopping)
+	}
+	err := m.eachOf(ctx, states, func(s *store.Session) {
+		if m.outdatedRow(s) || s.State == store.Unreachable && m.connected(s.AgentID) {
+			m.queue.kick(s.ID)
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		m.o.Log.Warn("sessions that may wait for this edge could not be looked for; trying again in a few seconds", zap.Error(err))
+	}
+}
+
+// outdatedRow tells whether another edge has written to the session since its row
+// was last seen here.
+func (m *Manager) outdatedRow(s *store.Session) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.live[s.ID]
+	return m.clustered() && (r == nil || r.row == nil || !r.row.UpdatedAt.Equal(s.UpdatedAt))
+}
+
+// catchUp is reread for whom its failure is no reason to stop.
+func (m *Manager) catchUp(ctx context.Context) {
+	if err := m.reread(ctx); err != nil && ctx.Err() == nil {
+		m.o.Log.Warn("the sessions could not be read again; trying again later", zap.Error(err))
+	}
+}
+
+// reread reads every session that has not ended and asks for a look at those
+// that are not as they were last seen.
+func (m *Manager) reread(ctx context.Context) error {
+	known := map[string]store.Session{}
+	m.mu.Lock()
+	for id, r := range m.live {
+		if r.unended() {
+			known[id] = *r.row
+		}
+	}
+	m.mu.Unlock()
+	err := m.eachOf(ctx, unended(), func(s *store.Session) {
+		before, ok := known[s.ID]
+		delete(known, s.ID)
+		if ok && before.UpdatedAt.Equal(s.UpdatedAt) {
+			return
+		}
+		m.track(s)
+		m.queue.kick(s.ID)
+	})
+	if err != nil {
+		return err
+	}
+	for id := range known { // ended, or changed its place in the list
+		m.queue.kick(id)
+	}
+	return nil
+}
+
+// eachOf reads all sessions in those states.
+func (m *Manager) eachOf(ctx context.Context, states []store.State, do func(*store.Session)) error {
+	filter := store.SessionFilter{States: states, Limit: store.MaxPage}
 	for {
 		page, next, err := m.o.Store.Sessions(ctx, filter)
 		if err != nil {
-			if ctx.Err() == nil {
-				m.o.Log.Warn("unreachable sessions could not be looked for; trying again in a few seconds", zap.Error(err))
-			}
-			return
+			return err
 		}
 		for _, s := range page {
-			if m.connected(s.AgentID) {
-				m.queue.kick(s.ID)
-			}
+			do(s)
 		}
 		if next == "" {
-			return
+			return nil
 		}
 		filter.Cursor = next
 	}

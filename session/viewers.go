@@ -17,16 +17,25 @@ func (m *Manager) Viewers(id string, n int) {
 	}
 	r := m.record(id)
 	r.viewers = n
+	r.countTold = time.Now()
 	if r.is(store.Running) { // nothing to decide, and viewers may come by the thousand
-		m.publish(r.row) // before the event of a later row, which needs m.mu
+		m.publish(r.row, n) // before the event of a later row, which needs m.mu
 		return
 	}
 	r.untold = true
 	m.queue.kick(id)
 }
 
-// tellViewers closes the viewers of a session that ends or has ended.
+// tellViewers closes the viewers of a session that ends or has ended, and those
+// that it had at the agent which has lost it.
 func (m *Manager) tellViewers(s *store.Session) {
+	m.mu.Lock()
+	lost := m.record(s.ID).lost
+	m.record(s.ID).lost = false
+	m.mu.Unlock()
+	if lost {
+		m.o.EndViewers(s.ID, tellOffline)
+	}
 	if s.State != store.Stopping && !s.Ended() {
 		return
 	}
@@ -50,11 +59,11 @@ func (m *Manager) tellViewers(s *store.Session) {
 func (m *Manager) tellOfViewers(s *store.Session) {
 	m.mu.Lock()
 	r := m.record(s.ID)
-	untold := r.untold
+	untold, viewers := r.untold, r.viewers
 	r.untold = false
 	m.mu.Unlock()
 	if untold {
-		m.publish(s)
+		m.publish(s, viewers)
 	}
 }
 
@@ -102,7 +111,7 @@ func (m *Manager) Target(ctx context.Context, id string) (*store.Session, error)
 		return nil, &NotReady{"session_ended", orElse(s.Reason, "this session has ended")}
 	case s.State == store.Pending, s.State == store.Starting:
 		return nil, &NotReady{"session_starting", orElse(s.Reason, "this session is starting")}
-	case s.Endpoint == "" && !m.connected(s.AgentID):
+	case s.Endpoint == "" && !m.reachable(s.AgentID):
 		return nil, &NotReady{tellOffline, orElse(s.Reason, "the agent of this session is away")}
 	}
 	return s, nil

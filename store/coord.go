@@ -8,8 +8,10 @@ import (
 // Event tells that something changed. Subscribers that need the new value read
 // it from the Store.
 type Event struct {
-	// Type is "session", "agent", "node", "pool"; "lease", of which ID is the kind;
-	// or "resync": events were missed, read everything again.
+	// Type is "session", "agent", "node", "pool"; "resync": events were missed,
+	// read everything again; or, for edges alone, "lease", of which ID is the
+	// kind, "viewers": the session ID has Viewers on Node, and "activity": a
+	// person uses the session ID.
 	Type  string `json:"type"`
 	ID    string `json:"id,omitempty"`
 	State string `json:"state,omitempty"`
@@ -24,6 +26,13 @@ type Event struct {
 	// Of a "session" that runs: its agent has just connected and has it, though
 	// State may be what it was before.
 	AgentUp bool `json:"agent_up,omitempty"`
+
+	// Of a "session": when its row was written, by which who has that row knows it,
+	// and how many viewers it has on Node, the edge that published this.
+	Updated time.Time `json:"-"`
+	Node    string    `json:"-"`
+	Viewers int       `json:"-"`
+	Told    string    `json:"-"` // of one that ends or has ended: what its viewers are told
 
 	Remote bool `json:"-"` // another edge has published it; what is kept here of the thing is old
 }

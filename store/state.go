@@ -20,10 +20,10 @@ const (
 // always allowed (a new reason, say); nothing leaves an ended state.
 var transitions = map[State][]State{
 	Pending:     {Starting, Stopping, Terminated, Failed},
-	Starting:    {Pending, Running, Stopping, Terminated, Failed}, // Pending: the agent refused or left, so it is placed anew
-	Running:     {Hibernated, Unreachable, Stopping, Terminated, Failed},
+	Starting:    {Pending, Running, Stopping, Terminated, Failed},                 // Pending: the agent refused or left, so it is placed anew
+	Running:     {Pending, Hibernated, Unreachable, Stopping, Terminated, Failed}, // Pending: its agent lost it, so it is started again
 	Hibernated:  {Running, Unreachable, Stopping, Terminated, Failed},
-	Unreachable: {Running, Stopping, Terminated, Failed},
+	Unreachable: {Pending, Running, Stopping, Terminated, Failed},
 	Stopping:    {Terminated, Failed},
 	Terminated:  {},
 	Failed:      {},

@@ -41,6 +41,8 @@ type Session struct {
 	// is. Use takes back one for EndsIdle.
 	EndsAt      time.Time
 	EndsBecause EndsBecause
+
+	Refusals Refusals // of its start; zero once it has run or has ended
 }
 
 // EndsBecause is what brings a session to its end by itself.
@@ -167,6 +169,9 @@ type Store interface {
 	// that first call's session as it is now, and created=false. A key is
 	// forgotten with its session.
 	CreateSession(ctx context.Context, s *Session, idempotencyKey string) (stored *Session, created bool, err error)
+	// AdmitSession is CreateSession, if what a asks for holds; what was created
+	// with that key before is returned without asking.
+	AdmitSession(ctx context.Context, s *Session, idempotencyKey string, a Admission) (stored *Session, created bool, err error)
 	// SessionByKey returns what CreateSession stored with that key, NotFound
 	// when there is nothing.
 	SessionByKey(ctx context.Context, org, owner, idempotencyKey string) (*Session, error)
@@ -177,11 +182,15 @@ type Store interface {
 	// is Invalid.
 	Sessions(ctx context.Context, f SessionFilter) (page []*Session, next string, err error)
 	// UpdateSession reads, calls change, checks the step against the state
-	// table (Conflict when it is not allowed), stamps UpdatedAt and writes, in
+	// table (Conflict when it is not allowed), stamps UpdatedAt (now, but always
+	// later than before, so that it tells a row's versions apart) and writes, in
 	// one transaction. ID, Org, Owner and CreatedAt stay whatever change does.
 	// An error from change is returned as it is and nothing is written;
 	// ErrUnchanged from change means no write and no error.
 	UpdateSession(ctx context.Context, id string, change func(*Session) error) (*Session, error)
+	// PlaceSession is UpdateSession, if fits agrees to the agent when change has
+	// set another one.
+	PlaceSession(ctx context.Context, id string, fits Fits, change func(*Session) error) (*Session, error)
 	// ActiveSessions counts the sessions that take room on each agent, by
 	// agent and runtime: all that are placed and have not ended.
 	ActiveSessions(ctx context.Context) (map[string]map[string]int, error)

@@ -79,7 +79,7 @@ func Sees(c Caller, e store.Event) bool {
 	switch e.Type {
 	case "resync":
 		return true
-	case "lease": // the edges' own
+	case "lease", "viewers", "activity": // the edges' own
 		return false
 	case "session":
 		return May(c, GetSession, &store.Session{ID: e.ID, Org: e.Org, Owner: e.Owner}) == nil

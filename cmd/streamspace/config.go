@@ -139,8 +139,15 @@ func (c directConfig) options() proxy.DirectConfig {
 type agentsConfig struct {
 	Strategy  string   `yaml:"strategy"`
 	Headroom  float64  `yaml:"headroom"`
-	LostAfter duration `yaml:"lost_after"` // an unreachable session is given up after this
+	LostAfter duration `yaml:"lost_after"` // an unreachable session is lost after this
+	Lost      string   `yaml:"lost"`       // what becomes of it: lostFail or lostRestart
 }
+
+// Values of agentsConfig.Lost.
+const (
+	lostFail    = "fail"
+	lostRestart = "restart"
+)
 
 // later marks a key of the public config that this version does not serve yet:
 // setting it is a fault, so that nobody believes it works.
@@ -157,7 +164,7 @@ func defaultEdgeConfig() *edgeConfig {
 		Store:  storeConfig{SQLite: sqliteConfig{Path: "/var/lib/streamspace/streamspace.db"}},
 		VNC:    vncConfig{MaxStreams: 1000, ClipboardIn: true, TicketTTL: duration(time.Hour)},
 		Drain:  drainConfig{Timeout: duration(30 * time.Second)},
-		Agents: agentsConfig{Strategy: "weighted_least_connections", Headroom: 0.2, LostAfter: duration(10 * time.Minute)},
+		Agents: agentsConfig{Strategy: "weighted_least_connections", Headroom: 0.2, LostAfter: duration(10 * time.Minute), Lost: lostFail},
 
 		Timeouts:  defaultTimeouts(),
 		AccessLog: accessLogConfig{Sample: 1},
@@ -202,6 +209,9 @@ func (c *edgeConfig) validate(f *faults) {
 	checkDuration(f, "vnc.max_duration", c.VNC.MaxDuration, 0, 0)
 	checkDuration(f, "drain.timeout", c.Drain.Timeout, 0, time.Hour)
 	checkDuration(f, "agents.lost_after", c.Agents.LostAfter, time.Second, 0)
+	if c.Agents.Lost != lostFail && c.Agents.Lost != lostRestart {
+		f.add("agents.lost", "%q is unknown; %s or %s", c.Agents.Lost, lostFail, lostRestart)
+	}
 	for i, origin := range c.VNC.AllowedOrigins {
 		if err := proxy.CheckOrigin(origin); err != nil {
 			f.add(fmt.Sprintf("vnc.allowed_origins[%d]", i), "%s", err)

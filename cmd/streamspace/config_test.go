@@ -26,10 +26,14 @@ vnc:
   ticket_ttl: 30m, allowed_origins: ["https://desk.example.org"], idle_timeout: 0, max_duration: 8h, clipboard_in: false}
 drain: {timeout: 10s}
 direct: {allow: ["10.0.0.0/8:5900-5999"]}
-agents: {strategy: round_robin, headroom: 0}
+agents: {strategy: round_robin, headroom: 0, lost: restart}
+limits: {sessions_per_user: 3}
 `), config)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if config.Agents.Lost != lostRestart || config.Limits.SessionsPerUser != 3 {
+		t.Errorf("decoded %+v, %+v", config.Agents, config.Limits)
 	}
 	if config.VNC.TicketTTL.std() != 30*time.Minute || config.VNC.MaxDuration.std() != 8*time.Hour || config.Agents.Headroom != 0 || config.Listen.HTTP != "" {
 		t.Errorf("decoded %+v", config)
@@ -113,6 +117,8 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		"tls: {off: true, hsts: {max_age: 4320h}}\n":                                                                               "tls.hsts: can't be used with tls.off",
 		"tls: {self_signed: true, hsts: {include_subdomains: true}}\n":                                                             "tls.hsts.max_age: must be a second at least",
 		"tls: {self_signed: true, hsts: {max_age: 4320h, preload: true}}\n":                                                        "tls.hsts.preload: the lists take only hosts",
+		smallestEdge + "agents: {lost: forget}":                                                                                    `edge.yml:2:16: agents.lost: "forget" is unknown; fail or restart`,
+		smallestEdge + "limits: {sessions_per_user: -1}":                                                                           "edge.yml:2:29: limits.sessions_per_user: -1 is too small; at least 1, or 0 for no bound",
 		smallestEdge + "agents: {headroom: 1}":                                                                                     "edge.yml:2:20: agents.headroom: 1 is out of range",
 		smallestEdge + "agents: {headroom: -0.1}":                                                                                  "edge.yml:2:20: agents.headroom: -0.1 is out of range",
 		smallestEdge + "agents: {headroom: .nan}":                                                                                  "edge.yml:2:20: agents.headroom: NaN is out of range",

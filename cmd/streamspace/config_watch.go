@@ -18,6 +18,7 @@ type accessLogConfig struct {
 
 type limitsConfig struct {
 	ConnectionsPerAddress int `yaml:"connections_per_address"` // 0: no bound
+	SessionsPerUser       int `yaml:"sessions_per_user"`       // that have not ended, on all edges of one store; 0: no bound
 }
 
 // rateLimitConfig has the fields of balancer.RateLimitConfig.
@@ -86,6 +87,7 @@ func (c *edgeConfig) validateWatch(f *faults) {
 		f.add("access_log.sample", "%g is out of range; the share of requests that are told, 0 to 1", a.Sample)
 	}
 	checkBound(f, "limits.connections_per_address", c.Limits.ConnectionsPerAddress)
+	checkBound(f, "limits.sessions_per_user", c.Limits.SessionsPerUser)
 	h := c.TLS.HSTS
 	checkDuration(f, "tls.hsts.max_age", h.MaxAge, 0, 0)
 	switch {

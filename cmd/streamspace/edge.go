@@ -199,7 +199,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 }
 
 func (e *edge) openSessions(context.Context) error {
-	e.sessions = session.New(session.Options{
+	o := session.Options{
 		Store:         e.store,
 		Coord:         e.coord,
 		Log:           e.log.Named("session"),
@@ -207,6 +207,9 @@ func (e *edge) openSessions(context.Context) error {
 		Strategy:      e.config.Agents.Strategy,
 		Headroom:      e.config.Agents.Headroom,
 		LostAfter:     e.config.Agents.LostAfter.std(),
+		RestartLost:   e.config.Agents.Lost == lostRestart,
+		PerUser:       e.config.Limits.SessionsPerUser,
+		Node:          e.config.Node.ID,
 		Start:         e.startSession,
 		Stop:          e.stopSession,
 		EndViewers:    func(id, reason string) { e.viewers.End(id, proxy.Reason(reason)) },
@@ -214,7 +217,13 @@ func (e *edge) openSessions(context.Context) error {
 		Disconnect: func(agentID string) {
 			e.hub.Disconnect(agentID, tunnel.Errorf(tunnel.CodeAgentRemoved, "an operator removed this agent; started again it joins anew, as long as its join token is valid"))
 		},
-	})
+	}
+	if e.cluster != nil {
+		o.Drives = func(s *store.Session) bool { return e.cluster.Drives(s.ID, s.AgentID) }
+		o.Reachable = func(agentID string) bool { return len(e.cluster.Homes(agentID)) > 0 }
+		o.Alive = e.cluster.Alive
+	}
+	e.sessions = session.New(o)
 	return nil
 }
 

@@ -60,6 +60,7 @@ func (e *edge) clusterChanged() {
 		jitter = 0
 	}
 	e.hub.Rehome(jitter)
+	e.sessions.Rethink()
 }
 
 // wantedHomes is where the agent should have tunnels; nil without a cluster.

@@ -45,7 +45,7 @@ func (e *edge) openServers(context.Context) error {
 		CreateSession:    e.createSession,
 		StopSession:      e.sessions.Stop,
 		CheckEndpoint:    e.checkEndpoint,
-		Viewers:          e.viewers.Viewers,
+		Viewers:          func(id string) int { return e.viewers.Viewers(id) + e.sessions.ViewersElsewhere(id) },
 		Streams:          e.streamsOf,
 		NotNow:           e.notNow,
 		BlockClipboardIn: !e.config.VNC.ClipboardIn,

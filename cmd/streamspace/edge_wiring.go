@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -94,9 +95,15 @@ func observed(r tunnel.Report) session.Observed {
 
 func (e *edge) startSession(ctx context.Context, s *store.Session) error {
 	return storeError(e.hub.Command(ctx, s.AgentID, tunnel.Command{
-		ID: uuid.NewString(), Action: tunnel.ActionStart, Session: s.ID, Runtime: s.Runtime, Width: s.Width, Height: s.Height,
+		ID: startID(s), Action: tunnel.ActionStart, Session: s.ID, Runtime: s.Runtime, Width: s.Width, Height: s.Height,
 		Endpoint: s.Labels[session.EndpointLabel],
 	}))
+}
+
+// startID is the same on every edge that decides by this row: an agent that has
+// taken it does not start the session again, even after its end.
+func startID(s *store.Session) string {
+	return s.ID + "/" + strconv.FormatInt(s.UpdatedAt.UnixMicro(), 10)
 }
 
 func (e *edge) stopSession(ctx context.Context, s *store.Session) error {

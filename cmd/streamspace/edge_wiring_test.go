@@ -138,3 +138,17 @@ func TestAnAgentsRefusalTellsWhetherToAskAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestEdgesThatDecideByTheSameRowSendTheSameStart: the agent takes it once.
+func TestEdgesThatDecideByTheSameRowSendTheSameStart(t *testing.T) {
+	row := &store.Session{ID: "1", UpdatedAt: time.UnixMicro(7)}
+	same := &store.Session{ID: "1", UpdatedAt: time.UnixMicro(7).UTC(), Reason: "another"}
+	if startID(row) != startID(same) {
+		t.Errorf("%s and %s", startID(row), startID(same))
+	}
+	for _, other := range []*store.Session{{ID: "2", UpdatedAt: row.UpdatedAt}, {ID: "1", UpdatedAt: time.UnixMicro(8)}} {
+		if startID(row) == startID(other) {
+			t.Errorf("another row has the same start: %+v", other)
+		}
+	}
+}

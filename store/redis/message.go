@@ -3,6 +3,7 @@ package redis
 import (
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -18,14 +19,18 @@ type message struct {
 // event is all of a store.Event, also what clients of the API are not told.
 type event struct {
 	store.Event
-	Org   string `json:"org,omitempty"`
-	Owner string `json:"owner,omitempty"`
+	Org     string    `json:"org,omitempty"`
+	Owner   string    `json:"owner,omitempty"`
+	Updated time.Time `json:"updated,omitzero"`
+	Node    string    `json:"node,omitempty"`
+	Viewers int       `json:"viewers,omitempty"`
+	Told    string    `json:"told,omitempty"`
 }
 
 func encodeMessage(from string, number uint64, e *store.Event) []byte {
 	m := message{From: from, Number: number}
 	if e != nil {
-		m.Event = &event{Event: *e, Org: e.Org, Owner: e.Owner}
+		m.Event = &event{Event: *e, Org: e.Org, Owner: e.Owner, Updated: e.Updated, Node: e.Node, Viewers: e.Viewers, Told: e.Told}
 	}
 	text, err := json.Marshal(m)
 	if err != nil { // a time that RFC 3339 can't write: the others read everything again
@@ -51,6 +56,7 @@ func decodeMessage(text string) (from string, number uint64, e *store.Event, err
 	}
 	got := m.Event.Event
 	got.Org, got.Owner, got.Remote = m.Event.Org, m.Event.Owner, true
+	got.Updated, got.Node, got.Viewers, got.Told = m.Event.Updated, m.Event.Node, m.Event.Viewers, m.Event.Told
 	if got.Type == "resync" {
 		got = resync
 	}

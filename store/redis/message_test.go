@@ -11,6 +11,7 @@ func TestMessagesSayAllOfAnEvent(t *testing.T) {
 	want := store.Event{
 		Type: "session", ID: "1", State: "running", Org: "acme", Owner: "ann",
 		EndsAt: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), EndsBecause: "idle", AgentUp: true,
+		Updated: time.Date(2026, 1, 2, 3, 4, 5, 7000, time.UTC), Node: "edge-1", Viewers: 3, Told: "idle",
 	}
 	from, number, got, err := decodeMessage(string(encodeMessage("edge", 7, &want)))
 	want.Remote = true

@@ -27,6 +27,8 @@ func TestNoQueryReadsTheWholeTableOrSortsIt(t *testing.T) {
 		"by agent":           {list(store.SessionFilter{AgentID: "agent-1"}), "sessions_agent"},
 		"by agent, live":     {list(store.SessionFilter{AgentID: "agent-1", States: store.States()[:6], Cursor: after}), "sessions_agent"},
 		"active by agent":    {countActive, "sessions_active"},
+		"on one agent":       {listOnAgent, "sessions_active"},
+		"live of an owner":   {countOwned, "sessions_owned"},
 		"ended to be purged": {purgeEnded, "sessions_ended"},
 	} {
 		type step struct {

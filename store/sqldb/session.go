@@ -12,7 +12,7 @@ import (
 const (
 	sessionIdentity = "id, org, owner, created_at"
 	sessionDetails  = "name, state, desired, reason, agent_id, runtime, labels, width, height, endpoint, " +
-		"idle_timeout, max_duration, last_activity, updated_at, expires_at, ends_at, ends_because"
+		"idle_timeout, max_duration, last_activity, updated_at, expires_at, ends_at, ends_because, refusals"
 	sessionColumns = sessionIdentity + ", " + sessionDetails
 )
 
@@ -25,7 +25,7 @@ func detailsOf(s *store.Session) []any {
 		&s.Name, &s.State, &s.Desired, &s.Reason, &s.AgentID, &s.Runtime, document{&s.Labels}, &s.Width, &s.Height, &s.Endpoint,
 		(*span)(&s.IdleTimeout), (*span)(&s.MaxDuration),
 		(*micros)(&s.LastActivity), (*micros)(&s.UpdatedAt), (*micros)(&s.ExpiresAt),
-		(*micros)(&s.EndsAt), &s.EndsBecause,
+		(*micros)(&s.EndsAt), &s.EndsBecause, document{&s.Refusals},
 	}
 }
 
@@ -36,6 +36,10 @@ func noSession(id string) error {
 }
 
 func (db *DB) CreateSession(ctx context.Context, s *store.Session, idempotencyKey string) (*store.Session, bool, error) {
+	return db.AdmitSession(ctx, s, idempotencyKey, store.Admission{})
+}
+
+func (db *DB) AdmitSession(ctx context.Context, s *store.Session, idempotencyKey string, a store.Admission) (*store.Session, bool, error) {
 	now := time.Now()
 	row, err := newSession(s, now)
 	if err != nil {
@@ -53,6 +57,9 @@ func (db *DB) CreateSession(ctx context.Context, s *store.Session, idempotencyKe
 		}
 		if !created {
 			stored, err = sessionByKey(ctx, tx, s.Org, s.Owner, idempotencyKey, now)
+			return err
+		}
+		if err := db.admit(ctx, tx, row, a); err != nil {
 			return err
 		}
 		stored, err = one(ctx, tx, nil, sessionFields,
@@ -133,7 +140,11 @@ func readSession(ctx context.Context, q querier, id, locking string) (*store.Ses
 	return lookUp(ctx, q, noSession(id), sessionFields, "SELECT "+sessionColumns+" FROM sessions WHERE id = ?"+locking, id)
 }
 
-func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (stored *store.Session, err error) {
+func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (*store.Session, error) {
+	return db.PlaceSession(ctx, id, nil, change)
+}
+
+func (db *DB) PlaceSession(ctx context.Context, id string, fits store.Fits, change func(*store.Session) error) (stored *store.Session, err error) {
 	var owner string
 	defer func() { db.wrote(sessionKey(id), owner) }()
 	err = db.transact(ctx, func(tx querier) error {
@@ -142,7 +153,7 @@ func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.S
 			return err
 		}
 		owner = ownerKey(s.Org, s.Owner)
-		before := s.State
+		before, agentBefore, updatedBefore := s.State, s.AgentID, s.UpdatedAt
 		if err := change(s); errors.Is(err, store.ErrUnchanged) {
 			// Read anew: change may have left its traces in s.
 			stored, err = readSession(ctx, tx, id, db.locking())
@@ -153,7 +164,12 @@ func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.S
 		if !before.MayBecome(s.State) {
 			return store.Errorf(store.Conflict, "a session that is %s can't become %s", before, s.State)
 		}
-		s.UpdatedAt = time.Now()
+		if s.AgentID != agentBefore {
+			if err := db.fit(ctx, tx, s, fits); err != nil {
+				return err
+			}
+		}
+		s.UpdatedAt = laterThan(updatedBefore, time.Now())
 		stored, err = one(ctx, tx, noSession(id), sessionFields,
 			"UPDATE sessions SET ("+sessionDetails+") = "+values(sessionDetails)+" WHERE id = ? RETURNING "+sessionColumns,
 			append(detailsOf(s), id)...)

@@ -133,6 +133,7 @@ func TestADatabaseOfBeforeAnnouncedEndsKeepsItsSessions(t *testing.T) {
 	}
 	for _, undo := range []string{
 		"ALTER TABLE sessions DROP COLUMN ends_at", "ALTER TABLE sessions DROP COLUMN ends_because",
+		"ALTER TABLE sessions DROP COLUMN refusals", "DROP INDEX sessions_owned", "DROP TABLE owners",
 		"DELETE FROM goose_db_version WHERE version_id >= 2",
 	} {
 		if _, err := sqliteOf(db).writer.Exec(undo); err != nil {
@@ -143,7 +144,7 @@ func TestADatabaseOfBeforeAnnouncedEndsKeepsItsSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept, err := openAt(t, path).Session(ctx, row.ID)
-	if err != nil || kept.Name != row.Name || !kept.EndsAt.IsZero() || kept.EndsBecause != "" {
+	if err != nil || kept.Name != row.Name || !kept.EndsAt.IsZero() || kept.EndsBecause != "" || kept.Refusals.Count != 0 {
 		t.Errorf("after the upgrade it is %+v, %v", kept, err)
 	}
 }

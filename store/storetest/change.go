@@ -137,6 +137,20 @@ func changeStamps(t *testing.T, s store.Store) {
 	if updated.UpdatedAt.Before(before) || updated.UpdatedAt.After(time.Now()) {
 		t.Errorf("UpdatedAt is %v, want now", updated.UpdatedAt)
 	}
+
+	ahead := session() // written by an edge whose clock is ahead
+	ahead.UpdatedAt = time.Now().UTC().Add(time.Hour).Truncate(time.Microsecond)
+	latest := mustCreate(t, s, ahead).UpdatedAt
+	for range 3 {
+		updated, err := s.UpdateSession(context.Background(), ahead.ID, func(*store.Session) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !updated.UpdatedAt.After(latest) || updated.UpdatedAt.After(ahead.UpdatedAt.Add(time.Second)) {
+			t.Errorf("UpdatedAt is %v after %v, want just later", updated.UpdatedAt, latest)
+		}
+		latest = updated.UpdatedAt
+	}
 }
 
 func lostUpdate(t *testing.T, s store.Store) {

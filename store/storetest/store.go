@@ -23,7 +23,7 @@ const hang = time.Minute
 // and closes it when its test ends.
 func TestStore(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, group := range [][]behaviour{
-		sessionBehaviours(), idempotencyBehaviours(), changeBehaviours(), listBehaviours(), agentBehaviours(), keyBehaviours(),
+		sessionBehaviours(), idempotencyBehaviours(), changeBehaviours(), admissionBehaviours(), listBehaviours(), agentBehaviours(), keyBehaviours(),
 	} {
 		for _, b := range group {
 			t.Run(b.name, func(t *testing.T) { b.test(t, open(t)) })
@@ -48,6 +48,7 @@ func session() *store.Session {
 		IdleTimeout: 20 * time.Minute, MaxDuration: 8*time.Hour + time.Microsecond,
 		LastActivity: created.Add(time.Second), CreatedAt: created, UpdatedAt: created.Add(2 * time.Second),
 		ExpiresAt: created.Add(8 * time.Hour), EndsAt: created.Add(7 * time.Hour), EndsBecause: store.EndsIdle,
+		Refusals: store.Refusals{Count: 2, By: map[string]bool{newID(): true}, Latest: "no room", NotBefore: created.Add(time.Minute)},
 	}
 }
 

@@ -161,15 +161,8 @@ func (e *edge) openDataPath(context.Context) (err error) {
 	if e.loops, err = openLoops(); err != nil {
 		return err
 	}
-	homes := tunnel.HubOptions{}
-	if e.config.clustered() {
-		homes = tunnel.HubOptions{Homes: e.wantedHomes, URL: e.self().URL, Pin: e.self().Pin}
-	}
-	e.hub = tunnel.NewHub(tunnel.HubOptions{
+	options := tunnel.HubOptions{
 		Node:    e.config.Node.ID,
-		Homes:   homes.Homes,
-		URL:     homes.URL,
-		Pin:     homes.Pin,
 		Log:     e.log.Named("tunnel"),
 		Metrics: tunnel.NewMetrics(e.registry),
 		Admit:   e.admitAgent,
@@ -177,7 +170,11 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		State:   e.agentState,
 		Beat:    func(id string, generation uint64) { e.sessions.AgentBeat(id, generation) },
 		Down:    e.agentDown,
-	})
+	}
+	if e.config.clustered() {
+		options.Homes, options.URL, options.Pin = e.wantedHomes, e.config.peerURL(), e.pin()
+	}
+	e.hub = tunnel.NewHub(options)
 	e.viewers = proxy.New(proxy.Options{
 		Log:            e.log.Named("viewer"),
 		Metrics:        proxy.NewMetrics(e.registry),

@@ -41,14 +41,18 @@ func (e *edge) openCluster(ctx context.Context) error {
 
 // self is this edge as the others are told of it.
 func (e *edge) self() cluster.Node {
-	n := cluster.Node{
-		ID: e.config.Node.ID, URL: e.config.peerURL(), Version: version,
+	return cluster.Node{
+		ID: e.config.Node.ID, URL: e.config.peerURL(), Pin: e.pin(), Version: version,
 		Streams: e.viewers.Active(), MaxStreams: e.config.VNC.MaxStreams, Draining: e.draining.Load(),
 	}
-	if e.certificates != nil {
-		n.Pin = e.certificates.pin()
+}
+
+// pin is that of the edge's certificate; empty: TLS is off.
+func (e *edge) pin() string {
+	if e.certificates == nil {
+		return ""
 	}
-	return n
+	return e.certificates.pin()
 }
 
 // rehomeJitter spreads agents that are told new homes at the same time.

@@ -26,7 +26,12 @@ const greeting = "RFB 003.008\n"
 // view opens /ws/vnc with a ticket and returns the raw RFB bytes as a
 // connection.
 func (in *installation) view(ctx context.Context, ticket string) (net.Conn, error) {
-	ws, response, err := websocket.Dial(ctx, strings.Replace(in.URL, "http", "ws", 1)+"/ws/vnc", &websocket.DialOptions{
+	return in.dial(ctx, ctx, ticket)
+}
+
+// dial is view with a context of its own for the opening.
+func (in *installation) dial(ctx, opening context.Context, ticket string) (net.Conn, error) {
+	ws, response, err := websocket.Dial(opening, strings.Replace(in.URL, "http", "ws", 1)+"/ws/vnc", &websocket.DialOptions{
 		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
 		Subprotocols: []string{"binary", ticket},
 	})
@@ -252,6 +257,9 @@ func verify(conn net.Conn, seed uint64, size int64) error {
 	return echo(conn, fmt.Appendf(nil, "echo of stream %d", seed))
 }
 
+// errWrongBytes is what no stream may ever have, however it ends.
+var errWrongBytes = errors.New("wrong bytes")
+
 func echo(conn net.Conn, text []byte) error {
 	if _, err := conn.Write(text); err != nil {
 		return err
@@ -261,7 +269,7 @@ func echo(conn net.Conn, text []byte) error {
 		return fmt.Errorf("the echo: %w", err)
 	}
 	if string(back) != string(text) {
-		return fmt.Errorf("the echo is %q, not %q", back, text)
+		return fmt.Errorf("%w: the echo is %q, not %q", errWrongBytes, back, text)
 	}
 	return nil
 }
@@ -276,7 +284,7 @@ func readRest(conn net.Conn, seed uint64, size int64) error {
 		return err
 	}
 	if string(got.Sum(nil)) != string(want.Sum(nil)) {
-		return fmt.Errorf("stream %d: the bytes are not the ones that were sent", seed)
+		return fmt.Errorf("%w: stream %d has not the ones that were sent", errWrongBytes, seed)
 	}
 	return nil
 }

@@ -1,0 +1,237 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// inCluster starts a fleet with sessions and viewers, has fault happen, and
+// checks what must hold after any: every viewer sees its console again, no
+// session is lost or at two places, no wrong byte, and nothing is left when all
+// are ended.
+func inCluster(t *testing.T, fault func(f *fleet, d desktops, a *audience)) {
+	t.Helper()
+	f := startFleet(t)
+	d := f.populate()
+	a := f.watch(d)
+	fault(f, d, a)
+	f.settled()
+	f.nothingLost(d)
+	a.allSee()
+	a.end()
+	f.gaugesAreZero()
+	f.endAll(d)
+}
+
+// gaugesAreZero waits until no edge counts a viewer any more.
+func (f *fleet) gaugesAreZero() {
+	f.t.Helper()
+	for _, in := range f.working() {
+		for _, gauge := range []string{"streamspace_vnc_connections_active", "streamspace_hop_streams_active"} {
+			eventually(f.t, in.URL+" counts nobody", func() error {
+				if n := in.metric(gauge); n != 0 {
+					return fmt.Errorf("%s is %g", gauge, n)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// isDriven checks that sessions can be created and ended everywhere.
+func (f *fleet) isDriven() {
+	f.t.Helper()
+	edges := f.working()
+	for i, in := range edges {
+		next := edges[(i+1)%len(edges)]
+		id := in.create(map[string]any{"runtime": "desktop", "width": 320, "height": 200}).ID
+		next.becomes(id, "running")
+		next.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil)
+		in.becomes(id, "terminated")
+		noProcesses(f.t, id)
+		in.call("DELETE", "/api/v1/sessions/"+id, nil, http.StatusAccepted, nil)
+	}
+}
+
+// uninterrupted checks that no stream has ended so far.
+func (a *audience) uninterrupted() {
+	a.t.Helper()
+	a.toldOnly(func(*watcher, ending) bool { return false })
+}
+
+// toldOnly checks that no stream has ended otherwise than may says.
+func (a *audience) toldOnly(may func(*watcher, ending) bool) {
+	a.t.Helper()
+	for _, w := range a.watchers {
+		_, _, endings := w.now()
+		for _, e := range endings {
+			if !may(w, e) {
+				a.t.Errorf("the stream of %s at edge %d ended: %s", w.id, e.at+1, e.told)
+			}
+		}
+	}
+}
+
+// hops tells whether edge has no tunnel to the agent of the session, so that
+// its viewers there come by another edge.
+func (f *fleet) hops(d desktops, id string, edge int) bool {
+	f.t.Helper()
+	hosts, err := f.edges[edge].hosts()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	console := d.consoles[slices.IndexFunc(d.consoles, func(s desktop) bool { return s.ID == id })]
+	agent := hosts[slices.IndexFunc(hosts, func(h host) bool { return h.ID == console.AgentID })]
+	return !slices.Contains(agent.Homes, fmt.Sprintf("edge-%d", edge+1))
+}
+
+// byHop are the streams that are carried by another edge, by session and edge.
+func (f *fleet) byHop(d desktops) map[string]bool {
+	f.t.Helper()
+	streams := map[string]bool{}
+	for _, s := range d.consoles {
+		for i := range f.edges {
+			streams[fmt.Sprint(s.ID, i)] = f.hops(d, s.ID, i)
+		}
+	}
+	return streams
+}
+
+func TestClusterWithoutAnEdgeThatIsKilled(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		const victim = 1
+		byHop := f.byHop(d)
+		f.edges[victim].process.kill()
+		a.allSee()
+		a.toldOnly(func(w *watcher, e ending) bool {
+			return e.at == victim && strings.HasPrefix(e.told, "-1 ") || // without a word: who could say it is dead
+				byHop[fmt.Sprint(w.id, e.at)] && e.told == "4501 server_reset" // the page comes again
+		})
+		f.settled()
+		f.isDriven()
+		f.startEdge(victim)
+	})
+}
+
+func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		const victim = 2
+		byHop := f.byHop(d)
+		leaving := f.edges[victim].process
+		leaving.signal(syscall.SIGTERM)
+		if status := leaving.wait(); status != 0 {
+			t.Errorf("exit status %d", status)
+		}
+		if strings.Contains(leaving.output.String(), "agents have not moved") {
+			t.Error("it left before its agents had another edge")
+		}
+		a.allSee()
+		a.toldOnly(func(w *watcher, e ending) bool {
+			return e.told == "1012 node_draining" && (e.at == victim || byHop[fmt.Sprint(w.id, e.at)])
+		})
+		f.settled()
+		f.isDriven()
+		f.startEdge(victim)
+	})
+}
+
+func TestClusterWithAnAgentThatIsKilledAndComesBack(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		const victim = 0
+		hosts, err := f.edges[0].hosts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		agent := hosts[slices.IndexFunc(hosts, func(h host) bool { return h.Name == "desk-1" })].ID
+		f.agents[victim].kill()
+		for _, s := range slices.Concat(d.consoles, d.real) {
+			for _, in := range f.edges {
+				if s.AgentID == agent {
+					in.becomes(s.ID, "unreachable")
+				} else {
+					in.becomes(s.ID, "running")
+				}
+			}
+		}
+		f.startAgent(victim)
+		a.allSee()
+		a.toldOnly(func(w *watcher, e ending) bool {
+			lost := d.consoles[slices.IndexFunc(d.consoles, func(s desktop) bool { return s.ID == w.id })].AgentID == agent
+			return lost && slices.Contains([]string{"4500 server_closed", "4501 server_reset", "4503 agent_offline"}, e.told)
+		})
+	})
+}
+
+func TestClusterWithoutRedisForAWhile(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		if err := f.redis.Client().FlushAll(context.Background()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		f.settled()
+		f.redis.Kill()
+		for _, in := range f.edges {
+			eventually(t, "Redis is missed", func() error {
+				var health struct{ Redis string }
+				if err := in.get("/health", &health); err != nil || health.Redis == "disconnected" {
+					return err
+				}
+				return fmt.Errorf("it is %s", health.Redis)
+			})
+		}
+		f.settled() // the last view stays
+		f.isDriven()
+		f.redis.Run()
+		f.settled()
+		f.isDriven()
+		a.allSee()
+		a.uninterrupted()
+	})
+}
+
+func TestClusterWithAnotherPrimary(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		f.primary.Kill()
+		f.standby.Exec("postgres", "ALTER SYSTEM RESET synchronous_standby_names")
+		f.standby.Promote()
+		f.standby.Exec("postgres", "SELECT pg_reload_conf()")
+		for _, in := range f.edges {
+			eventually(t, "writes go on", func() error {
+				status, answer, err := in.try("POST", "/api/v1/keys", map[string]string{"name": "one", "role": "user"}, nil)
+				if err == nil && status != http.StatusCreated {
+					err = fmt.Errorf("status %d: %s", status, answer)
+				}
+				return err
+			})
+		}
+		f.isDriven()
+		a.allSee()
+		a.uninterrupted()
+	})
+}
+
+func TestClusterWithAnEdgeThatStandsStill(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		const victim = 0
+		byHop := f.byHop(d)
+		f.edges[victim].process.suspend(func() {
+			eventually(t, "the others find that it does not answer", func() error {
+				nodes, err := f.edges[1].nodes()
+				if err == nil && slices.ContainsFunc(nodes, func(n node) bool { return n.ID == "edge-1" && n.Status == "online" }) {
+					err = fmt.Errorf("the nodes are %v", nodes)
+				}
+				return err
+			})
+			time.Sleep(5 * time.Second)
+		})
+		f.settled()
+		f.isDriven()
+		a.allSee()
+		a.toldOnly(func(w *watcher, e ending) bool { return e.at == victim || byHop[fmt.Sprint(w.id, e.at)] })
+	})
+}

@@ -1,0 +1,329 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/streamspace-dev/streamspace-edge/store/redis/redistest"
+	"github.com/streamspace-dev/streamspace-edge/store/storetest/pgserver"
+)
+
+// fleet is a cluster as an operator runs it: a PostgreSQL with a standby, a
+// Redis, three edges with a certificate of their own each, and three agents.
+// Every agent has desktops of real VNC servers, and consoles whose every byte
+// can be checked.
+type fleet struct {
+	t                *testing.T
+	folder           string
+	primary, standby *pgserver.Server
+	redis            *redistest.Server
+	edges            []*installation
+	agents           []*process
+	consoles         []*randomServer
+}
+
+// Of each, and what a console sends a viewer before it echoes, in bytes.
+const (
+	fleetSize       = 3
+	consolesOfAgent = 2
+	consoleBytes    = 256 << 10
+)
+
+func startFleet(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{t: t, folder: t.TempDir(), primary: pgserver.Start(t), redis: redistest.Start(t), agents: make([]*process, fleetSize)}
+	f.standby = f.primary.Standby("standby")
+	// What is acknowledged is at the standby, too.
+	f.primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+	f.primary.Exec("postgres", "SELECT pg_reload_conf()")
+	for range fleetSize * consolesOfAgent {
+		f.consoles = append(f.consoles, startRandomServer(t, consoleBytes))
+	}
+	database := f.primary.NewDatabase()
+	for i := range fleetSize {
+		address, admin := freePort(t), freePort(t)
+		writeText(t, f.edgeFile(i), fmt.Sprintf(`
+listen: {https: %q, http: "", admin: %q}
+tls: {self_signed: true}
+node: {id: edge-%d, data_dir: %q}
+store: {postgres: {primary: %q, timeout: 10s}}
+redis: {addrs: [%q]}
+cluster: {check: {interval: 500ms}}
+drain: {timeout: 12s}
+`, address, admin, i+1, f.edgeFolder(i), pgserver.DSN(database, f.primary.Host(), f.standby.Host()), f.redis.Addr))
+		f.edges = append(f.edges, &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, data: f.edgeFolder(i)})
+		f.startEdge(i) // the first makes the keys of all
+	}
+	f.writeRoots()
+	for i := range fleetSize {
+		t.Cleanup(func() { endLeftovers(t, f.agentFolder(i)) }) // runs when its agent has ended
+		f.startAgent(i)
+	}
+	f.settled()
+	return f
+}
+
+func (f *fleet) edgeFolder(i int) string {
+	return filepath.Join(f.folder, fmt.Sprintf("edge-%d", i+1))
+}
+func (f *fleet) edgeFile(i int) string { return f.edgeFolder(i) + ".yml" }
+func (f *fleet) agentFolder(i int) string {
+	return filepath.Join(f.folder, fmt.Sprintf("desk-%d", i+1))
+}
+
+func (f *fleet) startEdge(i int) {
+	f.t.Helper()
+	in := f.edges[i]
+	in.process = start(f.t, "edge", "--config", f.edgeFile(i))
+	eventually(f.t, fmt.Sprintf("edge %d serves", i+1), in.healthy)
+	key, err := os.ReadFile(filepath.Join(f.edgeFolder(0), "admin.key"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	in.APIKey = strings.TrimSpace(string(key))
+}
+
+// writeRoots has the agents know all edges by their certificates: a join
+// token's pin is that of one.
+func (f *fleet) writeRoots() {
+	f.t.Helper()
+	var roots []byte
+	for i := range f.edges {
+		certificate, err := os.ReadFile(filepath.Join(f.edgeFolder(i), "self-signed.crt"))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		roots = append(roots, certificate...)
+	}
+	writeText(f.t, filepath.Join(f.folder, "roots.pem"), string(roots))
+	token, err := os.ReadFile(filepath.Join(f.edgeFolder(0), "join.token"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	secret, _, _ := strings.Cut(string(token), "@")
+	writeText(f.t, filepath.Join(f.folder, "join.token"), secret+"\n")
+}
+
+// startAgent starts it, also again after a kill. Each has another edge first
+// in its list.
+func (f *fleet) startAgent(i int) {
+	f.t.Helper()
+	var seeds, endpoints []string
+	for j := range f.edges {
+		seeds = append(seeds, fmt.Sprintf("%q", f.edges[(i+j)%len(f.edges)].URL))
+	}
+	for j := range consolesOfAgent {
+		endpoints = append(endpoints, fmt.Sprintf("{name: c%d, address: %q}", j, f.consoles[i*consolesOfAgent+j].Addr()))
+	}
+	file := writeText(f.t, f.agentFolder(i)+".yml", fmt.Sprintf(`
+edge: [%s]
+name: desk-%d
+token_file: %q
+tls: {ca_file: %q}
+data: %q
+capacity: 10
+runtimes:
+  - {name: consoles, type: static, endpoints: [%s]}
+%s
+`, strings.Join(seeds, ", "), i+1, filepath.Join(f.folder, "join.token"), filepath.Join(f.folder, "roots.pem"),
+		filepath.Join(f.agentFolder(i), "agent"), strings.Join(endpoints, ", "), processRuntime))
+	f.agents[i] = start(f.t, "agent", "--config", file)
+}
+
+// working are the edges that are not ended.
+func (f *fleet) working() (edges []*installation) {
+	for _, in := range f.edges {
+		if !in.process.ended() {
+			edges = append(edges, in)
+		}
+	}
+	return edges
+}
+
+// node and host are edges and agents as the API tells them.
+type node struct {
+	ID, Status string
+	Streams    int
+}
+
+type host struct {
+	ID, Name, Status string
+	Homes            []string
+}
+
+func (in *installation) nodes() ([]node, error) {
+	var told struct{ Nodes []node }
+	return told.Nodes, in.get("/api/v1/nodes", &told)
+}
+
+func (in *installation) hosts() ([]host, error) {
+	var told struct{ Agents []host }
+	err := in.get("/api/v1/agents", &told)
+	return told.Agents, err
+}
+
+// get is a GET that may fail.
+func (in *installation) get(path string, into any) error {
+	status, answer, err := in.try("GET", path, nil, nil)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("%s: status %d: %s", path, status, answer)
+	}
+	return json.Unmarshal(answer, into)
+}
+
+// settled waits until every edge that runs sees all of these as online, no
+// others, and every agent that runs at two of them.
+func (f *fleet) settled() {
+	f.t.Helper()
+	want := f.working()
+	agents := 0
+	for _, a := range f.agents {
+		if a != nil && !a.ended() {
+			agents++
+		}
+	}
+	for _, in := range want {
+		eventually(f.t, in.URL+" sees the cluster as it is", func() error {
+			nodes, err := in.nodes()
+			if err != nil {
+				return err
+			}
+			online := slices.DeleteFunc(slices.Clone(nodes), func(n node) bool { return n.Status != "online" })
+			if len(nodes) != len(want) || len(online) != len(want) {
+				return fmt.Errorf("it knows the nodes %v", nodes)
+			}
+			hosts, err := in.hosts()
+			if err != nil {
+				return err
+			}
+			there := 0
+			for _, h := range hosts {
+				if h.Status == "online" && len(h.Homes) == min(2, len(want)) {
+					there++
+				}
+			}
+			if there != agents {
+				return fmt.Errorf("it knows the agents %v", hosts)
+			}
+			return nil
+		})
+	}
+}
+
+// homeOf is the index of an edge that has, or has not, a tunnel of the agent.
+func (f *fleet) homeOf(agentID string, yes bool) int {
+	f.t.Helper()
+	hosts, err := f.working()[0].hosts()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, h := range hosts {
+		if h.ID != agentID {
+			continue
+		}
+		for i, in := range f.edges {
+			if !in.process.ended() && slices.Contains(h.Homes, fmt.Sprintf("edge-%d", i+1)) == yes {
+				return i
+			}
+		}
+	}
+	f.t.Fatalf("no edge has (%v) a tunnel of the agent %s: %v", yes, agentID, hosts)
+	return 0
+}
+
+// desktops are the sessions that a test has been acknowledged.
+type desktops struct {
+	consoles, real []desktop
+}
+
+// populate creates, at one edge after the other, a session for every console
+// and a real desktop for every agent, and waits until they run.
+func (f *fleet) populate() (d desktops) {
+	f.t.Helper()
+	make := func(n int, runtime string) (all []desktop) {
+		for i := range n {
+			all = append(all, f.edges[i%len(f.edges)].create(map[string]any{"runtime": runtime, "width": 320, "height": 200}))
+		}
+		for i := range all {
+			all[i] = f.edges[(i+1)%len(f.edges)].becomes(all[i].ID, "running")
+		}
+		return all
+	}
+	return desktops{consoles: make(len(f.consoles), "consoles"), real: make(len(f.agents), "desktop")}
+}
+
+// nothingLost waits until every session runs as every edge tells, and checks
+// that it is where it was, once.
+func (f *fleet) nothingLost(d desktops) {
+	f.t.Helper()
+	for _, in := range f.working() {
+		for _, was := range slices.Concat(d.consoles, d.real) {
+			if now := in.becomes(was.ID, "running"); now.AgentID != was.AgentID {
+				f.t.Errorf("%s was on the agent %s and is on %s", was.ID, was.AgentID, now.AgentID)
+			}
+		}
+		var told struct{ Sessions []desktop }
+		in.call("GET", "/api/v1/sessions?limit=100", nil, http.StatusOK, &told)
+		if len(told.Sessions) != len(d.consoles)+len(d.real) {
+			f.t.Errorf("%s lists %d sessions, not %d", in.URL, len(told.Sessions), len(d.consoles)+len(d.real))
+		}
+	}
+	for _, was := range d.real {
+		eventually(f.t, "session "+was.ID+" has one VNC server", func() error {
+			if n := vncServers(f.t, was.ID); n != 1 {
+				return fmt.Errorf("it has %d", n)
+			}
+			return nil
+		})
+	}
+}
+
+func vncServers(t *testing.T, id string) (n int) {
+	t.Helper()
+	for _, command := range sessionProcesses(t, id) {
+		if strings.Contains(strings.Fields(command)[0], "Xtigervnc") {
+			n++
+		}
+	}
+	return n
+}
+
+// endAll ends every session, at one edge after the other, and waits until
+// nothing of them is left.
+func (f *fleet) endAll(d desktops) {
+	f.t.Helper()
+	edges := f.working()
+	for i, s := range slices.Concat(d.consoles, d.real) {
+		edges[i%len(edges)].call("DELETE", "/api/v1/sessions/"+s.ID, nil, http.StatusAccepted, nil)
+	}
+	for i, s := range slices.Concat(d.consoles, d.real) {
+		edges[(i+1)%len(edges)].becomes(s.ID, "terminated")
+	}
+	for _, s := range d.real {
+		noProcesses(f.t, s.ID)
+	}
+}
+
+// suspend is SIGSTOP, for as long as between lasts.
+func (p *process) suspend(between func()) {
+	p.signal(syscall.SIGSTOP)
+	defer p.signal(syscall.SIGCONT)
+	between()
+}
+
+func statusIs(want, edge, status int, err error) error {
+	if err == nil && status != want {
+		err = fmt.Errorf("edge %d answers %d, not %d", edge+1, status, want)
+	}
+	return err
+}

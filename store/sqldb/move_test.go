@@ -34,6 +34,9 @@ func fillAll(t *testing.T, db *DB, sessions int) {
 					return err
 				}
 			}
+			if _, err := all(ctx, tx, func(owner *string) []any { return []any{owner} }, lockOwner, row.Org, row.Owner); err != nil {
+				return err
+			}
 			if err := execute(ctx, tx, "INSERT INTO sessions ("+sessionColumns+") VALUES "+values(sessionColumns), sessionFields(row)...); err != nil {
 				return err
 			}
@@ -133,7 +136,7 @@ func TestMovingToPostgresLosesNothing(t *testing.T) {
 			for _, m := range moved {
 				rows[m.Table] = m.Rows
 			}
-			counts := map[string]int{"sessions": sessions, "idempotency_keys": sessions / 2, "agents": 3, "keys": 3, "secrets": 3}
+			counts := map[string]int{"sessions": sessions, "idempotency_keys": sessions / 2, "agents": 3, "keys": 3, "owners": 1, "secrets": 3}
 			if !reflect.DeepEqual(rows, counts) || !reflect.DeepEqual(told, counts) {
 				t.Errorf("moved %v, told %v; want %v", rows, told, counts)
 			}

@@ -32,8 +32,20 @@ func TestClusterIsOne(t *testing.T) {
 		t.Error("no stream has gone by a hop")
 	}
 
+	served := f.edges[f.homeOf(console.AgentID, false)].served()
+	for name, described := range documentedMetrics(t) {
+		if ofCluster(name) && served[name] != described {
+			t.Errorf("%s is documented as %q and served as %q", name, described, served[name])
+		}
+	}
+	for name := range served {
+		if ofCluster(name) && documentedMetrics(t)[name] == "" {
+			t.Errorf("%s is not documented", name)
+		}
+	}
+
 	var key struct{ ID, Secret string }
-	f.edges[0].call("POST", "/api/v1/keys", map[string]string{"name": "one", "role": "user"}, http.StatusCreated, &key)
+	f.edges[0].call("POST", "/api/v1/keys", map[string]string{"name": "one", "role": "user", "owner": "u"}, http.StatusCreated, &key)
 	for i, in := range f.edges {
 		if status, answer, err := in.tryAs(key.Secret, "GET", "/api/v1/me", nil, nil); err != nil || status != http.StatusOK {
 			t.Errorf("edge %d answers a key of another with %d %s (%v)", i+1, status, answer, err)

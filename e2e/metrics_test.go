@@ -62,7 +62,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(documented)) {
 			elsewhere := ofBalancer(name, documented[name]) || strings.HasPrefix(name, "streamspace_coord_") || // TestEdgeBalancesPools, TestEdgeWithRedis
-				strings.HasPrefix(name, "streamspace_store_") // TestStoreMetricsAreDocumented
+				strings.HasPrefix(name, "streamspace_store_") || ofCluster(name) // TestStoreMetricsAreDocumented, TestClusterIsOne
 			if _, found := served[name]; !found && !elsewhere {
 				return fmt.Errorf("%s is documented and not served", name)
 			}
@@ -74,6 +74,10 @@ func TestMetricsAreDocumented(t *testing.T) {
 // ofBalancer tells the metrics that are there only with pools, routes and limits.
 func ofBalancer(name, labels string) bool {
 	return strings.Contains(labels, "pool") || strings.Contains(labels, "limit") || strings.HasPrefix(name, "streamspace_route_")
+}
+
+func ofCluster(name string) bool {
+	return strings.HasPrefix(name, "streamspace_cluster_") || strings.HasPrefix(name, "streamspace_hop_")
 }
 
 // documentedMetrics is "type label, label" of every row of docs/metrics.md.

@@ -51,7 +51,7 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 	v.asked = nil
 	if l == nil {
 		var err error
-		if l, err = ls.get(ctx, v.client, v.metDead == ls, v.once, now); err != nil { // who has met one dead connection does not try the next
+		if l, err = ls.get(ctx, v.client, v.metDead == ls, now); err != nil { // who has met one dead connection does not try the next
 			return nil, &failure{err: err, untouched: true}
 		}
 		v.hold(l)

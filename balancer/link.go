@@ -117,15 +117,15 @@ type links struct {
 }
 
 // get returns the connection that was used last, so that the others can go, or
-// a new one. once: the request can't be sent again, so no connection will do that
-// the upstream has closed already.
-func (ls *links) get(ctx context.Context, client net.Conn, fresh, once bool, now time.Time) (*link, error) {
+// a new one. None will do that the upstream has closed, or on which it has spoken
+// since: that would be the answer to the next request, whoever's that is.
+func (ls *links) get(ctx context.Context, client net.Conn, fresh bool, now time.Time) (*link, error) {
 	var whose string
 	if ls.announce != "" {
 		whose = client.RemoteAddr().String()
 	}
 	l := ls.newest(whose)
-	for l != nil && (fresh || once && hasLeft(l.Conn)) {
+	for l != nil && (fresh || hasStirred(l.Conn)) {
 		_ = l.Close()
 		l = ls.newest(whose)
 	}
@@ -167,10 +167,11 @@ func (ls *links) waiting() int {
 // put gives a connection back for the next request. One that says something
 // unasked is closed: it would be taken for the next answer.
 func (ls *links) put(l *link) {
-	unasked := l.reader.Buffered() > 0
+	l.streams = false
+	unasked := l.reader.Buffered() > 0 || l.hasMore()
 	ls.buffers.putReader(l.reader)
 	l.reader = nil
-	l.used, l.streams, l.idleAt = true, false, time.Time{}
+	l.used, l.idleAt = true, time.Time{}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if unasked || ls.closed {
@@ -178,6 +179,19 @@ func (ls *links) put(l *link) {
 		return
 	}
 	ls.idle = append(ls.idle, l)
+}
+
+// hasMore tells whether TLS holds bytes that it has taken from the socket and
+// nobody has read: whoever looks at the socket does not see these.
+func (l *link) hasMore() bool {
+	secure, ok := l.Conn.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	l.by = time.Time{}
+	_ = secure.SetReadDeadline(time.Unix(1, 0)) // fails when it is closed, as the read does
+	_, err := l.reader.Peek(1)
+	return !isTimeout(err)
 }
 
 // drop ends a connection.

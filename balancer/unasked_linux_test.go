@@ -107,4 +107,9 @@ func (g *gathering) Write(p []byte) (int, error) {
 }
 
 // links are those of the first upstream.
-func (e *edge) links() *links { return e.table.Load().pools[0].upstreams[0].links }
+func (e *edge) links() *links {
+	p := e.table.Load().pools[0]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.upstreams[0].links
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -37,4 +38,28 @@ func TestAnUpgradeWhoseClientIsResetGivesItsPlaceBack(t *testing.T) {
 	_ = conn.Close()
 	close(reset)
 	eventually(t, "its place is given back", func() bool { return e.Active() == 0 && e.Pools()[0].Upstreams[0].Active == 0 })
+}
+
+// TestAnExpectedBodyKeepsItsWay: through a reload that takes the route away
+// between the upstream's word and the body.
+func TestAnExpectedBodyKeepsItsWay(t *testing.T) {
+	s := startServer(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	e := startEdge(t, onePool(nil, s))
+	conn := e.dial()
+	defer conn.Close()
+	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+	r := bufio.NewReader(conn)
+	if h := head(r); !strings.HasPrefix(h, "HTTP/1.1 100 ") {
+		t.Fatal(h)
+	}
+	e.Load(Config{})
+	fmt.Fprint(conn, "ok")
+	response, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(response.Body); response.StatusCode != 200 || string(body) != "ok" {
+		t.Errorf("%s %q", response.Status, body)
+	}
+	eventually(t, "it is over", func() bool { return e.Active() == 0 })
 }

@@ -111,7 +111,7 @@ func (ls *links) ask(ctx context.Context, v *visit, request *fasthttp.Request, r
 			}
 			return l, nil
 		}
-		if err := response.Header.Read(l.reader); err != nil {
+		if err := l.readHead(response); err != nil {
 			return nil, ls.fail(v, l, err)
 		}
 		switch status := response.StatusCode(); {

@@ -8,6 +8,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // TestAnUpgradeWhoseClientIsResetGivesItsPlaceBack: also where the server had an
@@ -62,4 +66,21 @@ func TestAnExpectedBodyKeepsItsWay(t *testing.T) {
 		t.Errorf("%s %q", response.Status, body)
 	}
 	eventually(t, "it is over", func() bool { return e.Active() == 0 })
+}
+
+// TestTheLogQuotesNoAnswer: what an upstream sends may hold a cookie.
+func TestTheLogQuotesNoAnswer(t *testing.T) {
+	core, logs := observer.New(zapcore.DebugLevel)
+	upstream := rawServer(t, func(conn net.Conn, r *bufio.Reader) {
+		head(r)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nSet-Cookie: sid=of-a-client\r\nno field\r\n\r\n")
+		_, _ = io.Copy(io.Discard, r)
+	})
+	e := startEdge(t, onePool(func(p *PoolConfig) { p.Upstreams = []UpstreamConfig{{URL: upstream}} }), func(o *Options) { o.Log = zap.New(core) })
+	get(t, e.client(), e.url("/"))
+	refused := func() *observer.ObservedLogs { return logs.FilterMessage("request refused") }
+	eventually(t, "the refusal is logged", func() bool { return refused().Len() == 1 })
+	if text := fmt.Sprint(refused().All()[0].ContextMap()); strings.Contains(text, "of-a-client") {
+		t.Error(text)
+	}
 }

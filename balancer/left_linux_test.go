@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -83,4 +84,23 @@ func TestTheLogQuotesNoAnswer(t *testing.T) {
 	if text := fmt.Sprint(refused().All()[0].ContextMap()); strings.Contains(text, "of-a-client") {
 		t.Error(text)
 	}
+}
+
+// TestAnnouncedConnectionsEndWithTheirClient: nobody else may have them.
+func TestAnnouncedConnectionsEndWithTheirClient(t *testing.T) {
+	upstream := rawServer(t, func(conn net.Conn, r *bufio.Reader) {
+		_, _ = r.ReadString('\n') // the PROXY header
+		for head(r) != "" {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		}
+	})
+	e := startEdge(t, onePool(func(p *PoolConfig) {
+		p.ProxyProtocol = "v1"
+		p.Timeouts.Keep = time.Hour
+		p.Upstreams = []UpstreamConfig{{URL: upstream}}
+	}))
+	for range 5 {
+		e.raw("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	}
+	eventually(t, "none waits", func() bool { return e.links().waiting() == 0 })
 }

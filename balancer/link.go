@@ -23,7 +23,7 @@ type link struct {
 	deaf     bool // it can't be written to any more
 	streams  bool // a body goes through it
 
-	announced string // whose it was said to be, "address:port"; empty: anybody's
+	announced net.Conn // the client whose it was said to be; nil: anybody's
 
 	by     time.Time // the deadline that is set
 	idleAt time.Time // when a sweep first met it without a request
@@ -120,9 +120,9 @@ type links struct {
 // a new one. None will do that the upstream has closed, or on which it has spoken
 // since: that would be the answer to the next request, whoever's that is.
 func (ls *links) get(ctx context.Context, client net.Conn, fresh bool, now time.Time) (*link, error) {
-	var whose string
+	var whose net.Conn
 	if ls.announce != "" {
-		whose = client.RemoteAddr().String()
+		whose = client
 	}
 	l := ls.newest(whose)
 	for l != nil && (fresh || hasStirred(l.Conn)) {
@@ -131,7 +131,7 @@ func (ls *links) get(ctx context.Context, client net.Conn, fresh bool, now time.
 	}
 	if l == nil {
 		var hello []byte
-		if whose != "" {
+		if whose != nil {
 			hello = announcement(ls.announce, client)
 		}
 		conn, err := ls.dial(ctx, hello)
@@ -145,7 +145,7 @@ func (ls *links) get(ctx context.Context, client net.Conn, fresh bool, now time.
 	return l, nil
 }
 
-func (ls *links) newest(whose string) *link {
+func (ls *links) newest(whose net.Conn) *link {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for i := len(ls.idle) - 1; i >= 0; i-- {
@@ -201,7 +201,8 @@ func (ls *links) drop(l *link) {
 	l.reader = nil
 }
 
-// sweep closes what has waited for too long.
+// sweep closes what has waited for too long, and what is of a client that has
+// gone.
 func (ls *links) sweep(now time.Time) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -209,7 +210,7 @@ func (ls *links) sweep(now time.Time) {
 		if l.idleAt.IsZero() {
 			l.idleAt = now
 		}
-		old := now.Sub(l.idleAt) > ls.keep
+		old := now.Sub(l.idleAt) > ls.keep || l.announced != nil && hasLeft(l.announced)
 		if old {
 			_ = l.Close()
 		}

@@ -45,6 +45,25 @@ func TestAnUpgradeWhoseClientIsResetGivesItsPlaceBack(t *testing.T) {
 	eventually(t, "its place is given back", func() bool { return e.Active() == 0 && e.Pools()[0].Upstreams[0].Active == 0 })
 }
 
+// TestWhoLeavesTheQueueIsNotInIt: its place there is for those who still wait.
+func TestWhoLeavesTheQueueIsNotInIt(t *testing.T) {
+	release := make(chan struct{})
+	s := startServer(t, func(http.ResponseWriter, *http.Request) { <-release })
+	defer close(release)
+	c := onePool(func(p *PoolConfig) { p.Queue = QueueConfig{Size: 1, Timeout: 2 * hang} }, s)
+	c.Pools[0].Upstreams[0].MaxConnections = 1
+	e := startEdge(t, c)
+	first := e.dial()
+	defer first.Close()
+	fmt.Fprint(first, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	eventually(t, "the upstream is full", func() bool { return e.Pools()[0].Upstreams[0].Active == 1 })
+	second := e.dial()
+	fmt.Fprint(second, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	eventually(t, "a request waits", func() bool { return e.Pools()[0].Waiting == 1 })
+	second.Close()
+	eventually(t, "it waits no more", func() bool { return e.Pools()[0].Waiting == 0 && e.Active() == 1 })
+}
+
 // TestAnExpectedBodyKeepsItsWay: through a reload that takes the route away
 // between the upstream's word and the body.
 func TestAnExpectedBodyKeepsItsWay(t *testing.T) {
@@ -67,6 +86,18 @@ func TestAnExpectedBodyKeepsItsWay(t *testing.T) {
 		t.Errorf("%s %q", response.Status, body)
 	}
 	eventually(t, "it is over", func() bool { return e.Active() == 0 })
+}
+
+// TestNothingFollowsARefusedUpgrade: it would be of the protocol that was asked for.
+func TestNothingFollowsARefusedUpgrade(t *testing.T) {
+	e := startEdge(t, onePool(nil, named(t, "a")))
+	if _, err := e.Set("web", e.Pools()[0].Upstreams[0].ID, Disabled, 0); err != nil {
+		t.Fatal(err)
+	}
+	got := e.raw("GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+	if strings.Count(got, "HTTP/1.1 503") != 1 {
+		t.Errorf("%s", got)
+	}
 }
 
 // TestTheLogQuotesNoAnswer: what an upstream sends may hold a cookie.

@@ -82,8 +82,12 @@ func New(o Options) *Balancer {
 	return b
 }
 
-// Route finds the way of a request; nil when the config has none for it.
+// Route finds the way of a request; nil when the config has none for it. One that
+// Expect has begun with keeps its way.
 func (b *Balancer) Route(ctx *fasthttp.RequestCtx) *Route {
+	if s, ok := ctx.UserValue(expecting{}).(*serving); ok {
+		return s.route
+	}
 	t := b.table.Load()
 	if len(t.routes) == 0 {
 		return nil

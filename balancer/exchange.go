@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http/httputil"
+	"os"
 	"sync"
 	"time"
 
@@ -51,7 +54,7 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 	v.asked = nil
 	if l == nil {
 		var err error
-		if l, err = ls.get(ctx, v.client, v.metDead == ls, v.once, now); err != nil { // who has met one dead connection does not try the next
+		if l, err = ls.get(ctx, v.client, v.metDead == ls, now); err != nil { // who has met one dead connection does not try the next
 			return nil, &failure{err: err, untouched: true}
 		}
 		v.hold(l)
@@ -156,7 +159,7 @@ func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, 
 	response.SkipBody = false
 	response.Header.SetNoDefaultContentType(true)
 	for range mostInterim {
-		if err := response.Header.Read(l.reader); err != nil {
+		if err := l.readHead(response); err != nil {
 			return err
 		}
 		switch status := response.StatusCode(); {
@@ -171,6 +174,27 @@ func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, 
 		}
 	}
 	return errors.New("it sends interim answers without end")
+}
+
+// readHead reads one head. Its errors have nothing of what was read, which may
+// hold a cookie: fasthttp's quote it, and they are logged.
+func (l *link) readHead(response *fasthttp.Response) error {
+	err := response.Header.Read(l.reader)
+	var network *net.OpError
+	switch {
+	case err == nil:
+		return nil
+	case isTimeout(err):
+		return os.ErrDeadlineExceeded
+	case errors.As(err, &network):
+		return network
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it closed the connection before its answer's head was whole")
+	case errors.Is(err, net.ErrClosed):
+		return net.ErrClosed
+	default:
+		return fmt.Errorf("the head of its answer is not HTTP/1.1, or has more than %d KiB", maxAnswerHead>>10)
+	}
 }
 
 // answerBody is the body of an answer that is too large to be kept.

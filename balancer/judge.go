@@ -66,11 +66,12 @@ func (p *pool) mayRetry() bool {
 	return true
 }
 
-// switched counts connections that speak another protocol now.
-func (p *pool) switched(u *upstream, delta int) {
+// switched counts connections that speak another protocol now. They end with ctx.
+func (p *pool) switched(u *upstream, delta int) (ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u.upgraded += delta
+	return u.ctx
 }
 
 // markOf reads the request's affinity cookie. Any that is not good is as none.

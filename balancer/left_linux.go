@@ -7,9 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hasLeft tells whether who is at the other end of conn, a client or an upstream,
-// has closed it, or has said that it sends no more.
-func hasLeft(conn net.Conn) bool {
+// hasLeft tells whether the client at the other end of conn has closed it, or has
+// said that it sends no more.
+func hasLeft(conn net.Conn) bool { return polled(conn, unix.POLLRDHUP) }
+
+// hasStirred tells whether the upstream at the other end of conn has closed it, or
+// has sent what was not read yet.
+func hasStirred(conn net.Conn) bool { return polled(conn, unix.POLLIN|unix.POLLRDHUP) }
+
+// polled tells whether one of the events has come about on conn, or an error.
+func polled(conn net.Conn, events int16) bool {
 	for {
 		under, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -25,11 +32,11 @@ func hasLeft(conn net.Conn) bool {
 	if err != nil {
 		return false
 	}
-	left := false
+	come := false
 	err = raw.Control(func(fd uintptr) {
-		look := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		look := []unix.PollFd{{Fd: int32(fd), Events: events}}
 		n, err := unix.Poll(look, 0)
-		left = err == nil && n > 0
+		come = err == nil && n > 0
 	})
-	return left || err != nil // it was closed here
+	return come || err != nil // it was closed here
 }

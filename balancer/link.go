@@ -23,7 +23,7 @@ type link struct {
 	deaf     bool // it can't be written to any more
 	streams  bool // a body goes through it
 
-	announced string // whose it was said to be, "address:port"; empty: anybody's
+	announced net.Conn // the client whose it was said to be; nil: anybody's
 
 	by     time.Time // the deadline that is set
 	idleAt time.Time // when a sweep first met it without a request
@@ -154,21 +154,21 @@ type links struct {
 }
 
 // get returns the connection that was used last, so that the others can go, or
-// a new one. once: the request can't be sent again, so no connection will do that
-// the upstream has closed already.
-func (ls *links) get(ctx context.Context, client net.Conn, fresh, once bool, now time.Time) (*link, error) {
-	var whose string
+// a new one. None will do that the upstream has closed, or on which it has spoken
+// since: that would be the answer to the next request, whoever's that is.
+func (ls *links) get(ctx context.Context, client net.Conn, fresh bool, now time.Time) (*link, error) {
+	var whose net.Conn
 	if ls.announce != "" {
-		whose = client.RemoteAddr().String()
+		whose = client
 	}
 	l := ls.newest(whose)
-	for l != nil && (fresh || once && hasLeft(l.Conn)) {
+	for l != nil && (fresh || hasStirred(l.Conn)) {
 		_ = l.Close()
 		l = ls.newest(whose)
 	}
 	if l == nil {
 		var hello []byte
-		if whose != "" {
+		if whose != nil {
 			hello = announcement(ls.announce, client)
 		}
 		conn, err := ls.dial(ctx, hello)
@@ -182,7 +182,7 @@ func (ls *links) get(ctx context.Context, client net.Conn, fresh, once bool, now
 	return l, nil
 }
 
-func (ls *links) newest(whose string) *link {
+func (ls *links) newest(whose net.Conn) *link {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	for i := len(ls.idle) - 1; i >= 0; i-- {
@@ -204,10 +204,11 @@ func (ls *links) waiting() int {
 // put gives a connection back for the next request. One that says something
 // unasked is closed: it would be taken for the next answer.
 func (ls *links) put(l *link) {
-	unasked := l.reader.Buffered() > 0
+	l.streams = false
+	unasked := l.reader.Buffered() > 0 || l.hasMore()
 	ls.buffers.putReader(l.reader)
 	l.reader = nil
-	l.used, l.streams, l.idleAt = true, false, time.Time{}
+	l.used, l.idleAt = true, time.Time{}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	if unasked || ls.closed {
@@ -217,6 +218,19 @@ func (ls *links) put(l *link) {
 	ls.idle = append(ls.idle, l)
 }
 
+// hasMore tells whether TLS holds bytes that it has taken from the socket and
+// nobody has read: whoever looks at the socket does not see these.
+func (l *link) hasMore() bool {
+	secure, ok := l.Conn.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	l.by = time.Time{}
+	_ = secure.SetReadDeadline(time.Unix(1, 0)) // fails when it is closed, as the read does
+	_, err := l.reader.Peek(1)
+	return !isTimeout(err)
+}
+
 // drop ends a connection.
 func (ls *links) drop(l *link) {
 	_ = l.Close() // the caller has the reason
@@ -224,7 +238,8 @@ func (ls *links) drop(l *link) {
 	l.reader = nil
 }
 
-// sweep closes what has waited for too long.
+// sweep closes what has waited for too long, and what is of a client that has
+// gone.
 func (ls *links) sweep(now time.Time) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -232,7 +247,7 @@ func (ls *links) sweep(now time.Time) {
 		if l.idleAt.IsZero() {
 			l.idleAt = now
 		}
-		old := now.Sub(l.idleAt) > ls.keep
+		old := now.Sub(l.idleAt) > ls.keep || l.announced != nil && hasLeft(l.announced)
 		if old {
 			_ = l.Close()
 		}

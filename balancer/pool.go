@@ -39,6 +39,7 @@ type wish struct {
 	key     uint64         // for Hash
 	tried   []*upstream    // that did not serve it
 	queued  *time.Duration // grows by the time that it waits; nil: nobody asks
+	visit   *visit         // whose end ends the waiting; nil: nobody's
 }
 
 // waiter is a request that waits for room.
@@ -51,6 +52,7 @@ var (
 	errNoUpstream = errors.New("no upstream of this pool can take requests now")
 	errQueueFull  = errors.New("the upstreams of this pool are full, and as many requests wait as may")
 	errQueueTime  = errors.New("the upstreams of this pool were full for as long as a request may wait")
+	errQueueLeft  = errors.New("the client has left while its request waited")
 )
 
 // acquire finds the upstream of a request and counts it there: strictly the one
@@ -77,11 +79,18 @@ func (p *pool) acquire(ctx context.Context, w *wish, now time.Time) (*upstream, 
 	if w.queued != nil {
 		defer func() { *w.queued += time.Since(began) }()
 	}
+	left := make(chan struct{})
+	if w.visit != nil {
+		w.visit.wait(func() { close(left) })
+		defer w.visit.woken()
+	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case u := <-waits.got:
 		return u, nil
+	case <-left:
+		return p.giveUp(waits, errQueueLeft)
 	case <-timer.C:
 		return p.giveUp(waits, errQueueTime)
 	case <-ctx.Done():

@@ -328,3 +328,18 @@ func TestDownUpstreamsGetNothing(t *testing.T) {
 	sick.Store(false)
 	eventually(t, "a is up", func() bool { return state() == "up" })
 }
+
+// TestACookieIsRenewedInTime: in the second half of its time, so that who comes
+// again and again stays.
+func TestACookieIsRenewedInTime(t *testing.T) {
+	e := startEdge(t, onePool(withAffinity, named(t, "a"), named(t, "b")))
+	p := e.table.Load().pools[0]
+	for age, renewed := range map[time.Duration]int{20 * time.Minute: 0, 40 * time.Minute: 1} {
+		cookie, _, _ := strings.Cut(p.affinity.SetCookie(p.affinity.Mark(e.Pools()[0].Upstreams[0].ID), false, time.Now().Add(-age)), ";")
+		for range 2 {
+			if response, body := get(t, e.client(), e.url("/"), "Cookie", cookie); body != "a" || len(response.Cookies()) != renewed {
+				t.Errorf("after %s at %s with the cookies %v", age, body, response.Cookies())
+			}
+		}
+	}
+}

@@ -107,6 +107,10 @@ func (s *serving) find(now time.Time) {
 		if s.asked == nil {
 			u, err = s.pool.acquire(s.b.ctx, &s.wish, now)
 		}
+		if err != nil && s.gone() {
+			s.leftEarly()
+			return
+		}
 		if err != nil && failed != nil {
 			s.refuse(answerRefusal(failed)) // it says more than that no other is left
 			return
@@ -120,8 +124,7 @@ func (s *serving) find(now time.Time) {
 			return
 		}
 		if s.gone() {
-			s.ctx.SetConnectionClose()
-			s.status = statusClientLeft
+			s.leftEarly()
 			return
 		}
 		if failed.client {
@@ -144,6 +147,12 @@ func (s *serving) find(now time.Time) {
 	}
 }
 
+// leftEarly is for a client that has gone before it had an answer.
+func (s *serving) leftEarly() {
+	s.ctx.SetConnectionClose()
+	s.status = statusClientLeft
+}
+
 // prepare makes the request one of the edge's.
 func (s *serving) prepare(from client, has fields) {
 	request := &s.ctx.Request
@@ -152,7 +161,7 @@ func (s *serving) prepare(from client, has fields) {
 	uri.DisablePathNormalizing = true // the upstream gets the path as it was sent
 	s.wish.mark, s.wish.expires, s.wish.marked = s.rules.markOf(h, s.began)
 	s.wish.key = s.rules.keyOf(h, s.addr)
-	s.wish.queued = &s.queued
+	s.wish.queued, s.wish.visit = &s.queued, &s.visit
 	if has.has(fieldUpgrade) && hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
 	}
@@ -242,6 +251,9 @@ func (s *serving) refuseBody(err error) {
 func (s *serving) refuse(why *refusal) {
 	s.refused, s.status = why, why.status
 	why.answer(&s.ctx.Response, s.id)
+	if len(s.ctx.Request.Header.Peek(fasthttp.HeaderUpgrade)) > 0 {
+		s.ctx.SetConnectionClose() // what follows may be of another protocol, not another request
+	}
 	s.tellLimits(&s.ctx.Response.Header)
 }
 

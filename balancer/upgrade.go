@@ -30,13 +30,13 @@ func (s *serving) goOn(l *link, protocol string) {
 			s.end()
 			return
 		}
-		s.pool.switched(s.upstream, +1)
+		ctx := s.pool.switched(s.upstream, +1)
 		if err := writeHead(client, head); err != nil {
 			_, _ = upstream.Close(), client.Close()
 			s.joined(reactor.Joined{By: "client", Cause: err})
 			return
 		}
-		s.b.options.Reactor.Join(s.upstream.ctx, reactor.Side{Conn: client, Name: "client", Ahead: ahead},
+		s.b.options.Reactor.Join(ctx, reactor.Side{Conn: client, Name: "client", Ahead: ahead},
 			reactor.Side{Conn: upstream, Name: "upstream", Ahead: said}, "edge", s.joined)
 	}, func() {
 		s.b.buffers.putReader(l.reader)
@@ -46,11 +46,16 @@ func (s *serving) goOn(l *link, protocol string) {
 }
 
 // hijack takes the client's connection from the server and gives it to f, or
-// calls failed.
+// calls failed: also where the server never hands it over, since the client has
+// gone before it had the answers to what it asked for earlier.
 func (s *serving) hijack(f func(client net.Conn, ahead []byte), failed func()) {
 	s.keep()
 	s.ctx.HijackSetNoResponse(true)
 	s.ctx.Hijack(func(hijacked net.Conn) {
+		if !s.woken() {
+			_ = hijacked.Close()
+			return
+		}
 		client, ahead, err := reactor.TakeOver(hijacked)
 		if err != nil {
 			s.b.log.Error("a client's connection can't be taken over", zap.String("request", s.id), zap.Error(err))
@@ -59,6 +64,7 @@ func (s *serving) hijack(f func(client net.Conn, ahead []byte), failed func()) {
 		}
 		f(client, ahead)
 	})
+	s.wait(failed)
 }
 
 // headLimit is how long a client may take for the head of an answer.

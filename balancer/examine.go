@@ -8,7 +8,7 @@ import (
 
 // examine finds requests that could mean something else to an upstream than to
 // the edge, and those that a balancer does not serve. has is which of the special
-// headers the request has.
+// headers the request has. Those that some upstreams would take for them go.
 func examine(ctx *fasthttp.RequestCtx) (has fields, why *refusal) {
 	h := &ctx.Request.Header
 	bad := func(detail string) *refusal {
@@ -20,6 +20,9 @@ func examine(ctx *fasthttp.RequestCtx) (has fields, why *refusal) {
 		line, raw, _ = bytes.Cut(raw, []byte{'\n'})
 		name, value, _ := bytes.Cut(line, []byte{':'})
 		field := fieldOf(name)
+		if field == 0 && isDisguised(name) {
+			h.Del(string(name))
+		}
 		has |= field
 		switch {
 		case len(line) > 0 && (line[0] == ' ' || line[0] == '\t') && len(bytes.TrimSpace(line)) > 0:

@@ -68,6 +68,15 @@ func fieldOf(name []byte) fields {
 	return 0
 }
 
+// isDisguised tells a name that is special to servers which take _ for -, as those
+// do that hand headers on as variables (CGI, WSGI): X_Forwarded_For.
+func isDisguised(name []byte) bool {
+	if len(name) >= len(fieldsByLength) || len(fieldsByLength[len(name)]) == 0 || bytes.IndexByte(name, '_') < 0 {
+		return false
+	}
+	return fieldOf(bytes.ReplaceAll(name, []byte("_"), []byte("-"))) != 0
+}
+
 func (f fields) has(any fields) bool { return f&any != 0 }
 
 // names calls f with each name in both.

@@ -64,6 +64,36 @@ func TestWhoLeavesTheQueueIsNotInIt(t *testing.T) {
 	eventually(t, "it waits no more", func() bool { return e.Pools()[0].Waiting == 0 && e.Active() == 1 })
 }
 
+// TestAPoolThatGoesServesWhoIsInItsQueue: they came while it was there.
+func TestAPoolThatGoesServesWhoIsInItsQueue(t *testing.T) {
+	release := make(chan struct{})
+	s := startServer(t, func(w http.ResponseWriter, _ *http.Request) { <-release })
+	c := onePool(func(p *PoolConfig) { p.Queue = QueueConfig{Size: 1, Timeout: 2 * hang} }, s)
+	c.Pools[0].Upstreams[0].MaxConnections = 1
+	e := startEdge(t, c)
+	statuses := make(chan int, 2)
+	ask := func() {
+		response, err := e.client().Get(e.url("/"))
+		if err != nil {
+			statuses <- 0
+			return
+		}
+		_ = response.Body.Close()
+		statuses <- response.StatusCode
+	}
+	go ask()
+	eventually(t, "the upstream is full", func() bool { return e.Pools()[0].Upstreams[0].Active == 1 })
+	go ask()
+	eventually(t, "a request waits", func() bool { return e.Pools()[0].Waiting == 1 })
+	e.Load(Config{})
+	close(release)
+	for range 2 {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("a request was answered with %d", status)
+		}
+	}
+}
+
 // TestAnExpectedBodyKeepsItsWay: through a reload that takes the route away
 // between the upstream's word and the body.
 func TestAnExpectedBodyKeepsItsWay(t *testing.T) {

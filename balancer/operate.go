@@ -124,6 +124,7 @@ func (u *upstream) remove(until time.Time) {
 func (p *pool) retire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.retired = true
 	for _, u := range p.upstreams {
 		u.remove(time.Now().Add(p.config.Drain))
 	}

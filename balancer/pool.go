@@ -27,6 +27,7 @@ type pool struct {
 	upstreams []*upstream // of the config, then those that left it and still have clients
 	waiting   []*waiter   // for room, in the order of their coming
 	retries   float64     // that the budget allows now
+	retired   bool        // it is not in the config any more: its upstreams drain, and serve who has come before
 
 	places []Candidate // of choose, to be used again
 }
@@ -128,7 +129,7 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	some := false
 	for _, u := range p.upstreams {
 		place := Candidate{ID: u.id, Active: u.active, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
-		if !u.usable() || !ignoreHealth && (u.down != "" && !(unchecked && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
+		if !(u.usable() || p.retired && u.setting == Draining) || !ignoreHealth && (u.down != "" && !(unchecked && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
 			place.Capacity = -1 // out; the picker goes by the same list all the time
 		} else {
 			some = true

@@ -100,7 +100,9 @@ func smugglingCases() []smugglingCase {
 			not: []string{"X-Hop", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization"}},
 		{name: "a forged client", raw: get("X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.2.3.4\r\nX-Real-Ip: 1.2.3.4\r\nX-Forwarded-Port: 1"),
 			want: `GET /g x ""`, has: []string{"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: x", "X-Forwarded-Proto: http"}, not: []string{"Forwarded", "X-Real-Ip", "X-Forwarded-Port"}},
-		{name: "a forged client of another spelling", raw: get("X_Forwarded_For: 1.2.3.4\r\nx-forwarded-FOR: 1.2.3.4"), want: `GET /g x ""`, has: []string{"X-Forwarded-For: 127.0.0.1"}},
+		{name: "a forged client of another spelling", raw: get("X_Forwarded_For: 1.2.3.4\r\nx-forwarded-FOR: 1.2.3.4"), want: `GET /g x ""`, has: []string{"X-Forwarded-For: 127.0.0.1"}, not: []string{"X_forwarded_for"}},
+		{name: "headers in disguise", raw: get("X_Forwarded_For: 1.2.3.4\r\nx_real-ip: 1.2.3.4\r\nTransfer_Encoding: chunked\r\nContent_Length: 3\r\nX_REQUEST_ID: 1\r\nApi_Key: 1"), want: `GET /g x ""`,
+			has: []string{"Api_key: 1"}, not: []string{"X_forwarded_for", "X_real-Ip", "Transfer_encoding", "Content_length", "X_request_id"}},
 		{name: "a hostile request id", raw: get("X-Request-Id: a\tb\r\nX-Request-Id: ../../etc"), want: `GET /g x ""`},
 
 		// Hosts and targets.

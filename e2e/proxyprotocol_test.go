@@ -56,7 +56,7 @@ http {
 }`, folder, nginx))
 			daemon(t, nginx, "/usr/sbin/nginx", "-c", file, "-e", "stderr", "-p", folder)
 			in := startEdge(t, fmt.Sprintf("pools: [{name: web, proxy_protocol: %s, health: {path: /}, upstreams: [{url: \"http://%s\"}]}]\nroutes: [{path: /app/, pool: web}]\n", c.out, nginx),
-				withListen(`proxy_protocol: ["127.0.0.1"]`))
+				withListen(`proxy_protocol: ["127.0.0.9"]`))
 			edge := strings.TrimPrefix(in.URL, "https://")
 			file = writeText(t, filepath.Join(folder, "haproxy.cfg"), fmt.Sprintf(`
 defaults
@@ -66,7 +66,7 @@ defaults
 	timeout server 30s
 listen edge
 	bind %s
-	server edge %s %s
+	server edge %s source 127.0.0.9 %s
 `, haproxy, edge, c.in))
 			daemon(t, haproxy, "/usr/sbin/haproxy", "-db", "-f", file)
 
@@ -95,7 +95,13 @@ listen edge
 				}
 				transport.CloseIdleConnections()
 			}
-			if response, err := client().Get(in.URL + "/app/"); err != nil { // who has no header is served as ever
+			dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.9")}}
+			proxy := &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+			if response, err := proxy.Get(in.URL + "/app/"); err == nil {
+				response.Body.Close()
+				t.Error("a proxy that says nothing of its client is served")
+			}
+			if response, err := client().Get(in.URL + "/app/"); err != nil { // who is no proxy is served as ever
 				t.Error(err)
 			} else {
 				body, _ := io.ReadAll(response.Body)

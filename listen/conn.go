@@ -17,8 +17,8 @@ type Options struct {
 	Body  time.Duration // between two reads of what has no deadline but WhileMoving
 	Write time.Duration // the same of writes: in which the client takes nothing
 
-	// Proxies may begin a connection with a PROXY header, whose addresses are
-	// the connection's from then on. Its deadline is that of the first read.
+	// Proxies begin each connection with a PROXY header, whose addresses are the
+	// connection's from then on; one without is closed. Its deadline is that of the first read.
 	Proxies []netip.Prefix
 	// Refused is told why a proxy's connection was closed. nil: not told.
 	Refused func(proxy net.Addr, why error)
@@ -57,7 +57,7 @@ type Conn struct {
 	since   time.Time
 
 	// The reader's, until begins is false.
-	begins        bool   // a PROXY header may come first
+	begins        bool   // a PROXY header comes first
 	ahead         []byte // was read behind it
 	failed        error  // of the header
 	remote, local net.Addr

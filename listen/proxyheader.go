@@ -59,7 +59,7 @@ func (c *Conn) readHeader() error {
 		case need <= len(b):
 			c.ahead = b[size:]
 			if size == 0 {
-				return nil
+				return &headerError{"is missing: the connection begins with something else"}
 			}
 			return c.takeHeader(b[:size])
 		case err != nil && len(b) > 0 && n == 0:

@@ -149,6 +149,7 @@ func (e *edge) stopSession(_ context.Context, s *store.Session) error {
 		return store.Errorf(store.Unavailable, "agent %s has no tunnel to %s", s.AgentID, e.id)
 	}
 	c.say(h, s.ID, ObservedStopping, "")
+	time.Sleep(100 * time.Millisecond)
 	c.say(h, s.ID, ObservedEnded, "")
 	return nil
 }

@@ -101,6 +101,7 @@ func TestALostAgentsSessions(t *testing.T) {
 					t.Errorf("viewers cut: %v, want %v", got, want)
 				}
 				c.connect(lost, c.edges[0]) // what it brings back is nobody's any more
+				pass(time.Second)
 				if got := c.runs(lost); len(got) != 0 {
 					t.Errorf("the lost agent still runs %v", got)
 				}

@@ -33,7 +33,7 @@ func TestOneEdgeDrivesASessionAndItsViewersEndEverywhere(t *testing.T) {
 		if _, err := c.onlooker(s.ID).m.Stop(t.Context(), s.ID); err != nil {
 			t.Fatal(err)
 		}
-		pass(farewell)
+		pass(2 * farewell)
 		c.want(s.ID, store.Terminated, "")
 		stops := 0
 		for _, e := range c.edges {

@@ -28,6 +28,7 @@ func fillAll(t *testing.T, db *DB, sessions int) {
 			}
 			row.Name, row.Reason = "\u2603 'quoted' \"twice\" \\", "line\nbreak\ttab"
 			row.ExpiresAt, row.EndsBecause = now.Add(time.Hour), store.EndsIdle
+			row.Refusals = store.Refusals{Count: i, Latest: "no room", By: map[string]bool{"agent-1": true}}
 			row.State = store.States()[i%len(store.States())]
 			if i%2 == 0 {
 				if _, err := claim(ctx, tx, row, uuid.NewString(), now); err != nil {

@@ -297,7 +297,7 @@ func (e *edge) drain() error {
 	for _, l := range e.public {
 		_ = l.Close() // nothing new; an error here can't be acted on
 	}
-	e.viewers.Drain(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
+	e.handOver(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
 	e.endEvents()
 	var requests errgroup.Group
 	requests.Go(func() error { return e.server.ShutdownWithContext(ctx) })

@@ -202,7 +202,7 @@ func TestClusterWithAnotherPrimary(t *testing.T) {
 		f.standby.Exec("postgres", "SELECT pg_reload_conf()")
 		for _, in := range f.edges {
 			eventually(t, "writes go on", func() error {
-				status, answer, err := in.try("POST", "/api/v1/keys", map[string]string{"name": "one", "role": "user"}, nil)
+				status, answer, err := in.try("POST", "/api/v1/keys", map[string]string{"name": "one", "owner": "someone", "role": "user"}, nil)
 				if err == nil && status != http.StatusCreated {
 					err = fmt.Errorf("status %d: %s", status, answer)
 				}

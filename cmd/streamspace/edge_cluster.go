@@ -106,11 +106,14 @@ func (e *edge) hopEnded(via string, cause error) proxy.Reason {
 }
 
 // leaveCluster has the agents that are here move before the edge goes: each is at
-// another edge, or can't be, when it returns.
+// another edge, or can't be, when it returns. That takes a third of the drain's
+// time at most, also without Redis: the viewers need theirs.
 func (e *edge) leaveCluster(ctx context.Context) {
 	if e.cluster == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, e.config.Drain.Timeout.std()/3)
+	defer cancel()
 	e.hop.Drain()
 	if err := e.cluster.Drain(ctx); err != nil {
 		e.log.Warn("the other edges could not be told that this one leaves", zap.Error(err))

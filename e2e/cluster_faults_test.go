@@ -173,6 +173,28 @@ func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
 	})
 }
 
+// TestClusterWithoutRedisWhenAnEdgeIsToldToStop: it can't tell the others, and
+// still lets its viewers go in peace.
+func TestClusterWithoutRedisWhenAnEdgeIsToldToStop(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		victim, byHop := f.carrier(), f.byHop(d)
+		f.redis.Kill()
+		leaving := f.edges[victim].process
+		leaving.signal(syscall.SIGTERM)
+		if status := leaving.wait(); status != 0 {
+			t.Errorf("exit status %d", status)
+		}
+		a.allSee()
+		own := func(w *watcher, e ending) bool { return e.at == victim && e.told == "1012 node_draining" }
+		a.some(own)
+		a.toldOnly(func(w *watcher, e ending) bool {
+			return own(w, e) || byHop[fmt.Sprint(w.id, e.at)] && slices.Contains([]string{"4501 server_reset", "1012 node_draining"}, e.told)
+		})
+		f.redis.Run()
+		f.startEdge(victim)
+	})
+}
+
 func TestClusterWithAnAgentThatIsKilledAndComesBack(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
 		const victim = 0

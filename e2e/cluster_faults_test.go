@@ -78,6 +78,33 @@ func (a *audience) toldOnly(may func(*watcher, ending) bool) {
 	}
 }
 
+// some checks that a stream has ended as is says: else the test shows nothing.
+func (a *audience) some(is func(*watcher, ending) bool) {
+	a.t.Helper()
+	for _, w := range a.watchers {
+		_, _, endings := w.now()
+		if slices.ContainsFunc(endings, func(e ending) bool { return is(w, e) }) {
+			return
+		}
+	}
+	a.t.Error("no stream has ended as one should")
+}
+
+// carrier is the edge that carries the most streams for viewers of others.
+func (f *fleet) carrier() (most int) {
+	f.t.Helper()
+	streams := make([]float64, len(f.edges))
+	for i, in := range f.edges {
+		if streams[i] = in.metric("streamspace_hop_streams_active"); streams[i] > streams[most] {
+			most = i
+		}
+	}
+	if streams[most] == 0 {
+		f.t.Fatal("no edge carries a stream for another")
+	}
+	return most
+}
+
 // hops tells whether edge has no tunnel to the agent of the session, so that
 // its viewers there come by another edge.
 func (f *fleet) hops(d desktops, id string, edge int) bool {
@@ -105,14 +132,16 @@ func (f *fleet) byHop(d desktops) map[string]bool {
 
 func TestClusterWithoutAnEdgeThatIsKilled(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
-		const victim = 1
-		byHop := f.byHop(d)
+		victim, byHop := f.carrier(), f.byHop(d)
 		f.edges[victim].process.kill()
 		a.allSee()
-		a.toldOnly(func(w *watcher, e ending) bool {
-			return e.at == victim && strings.HasPrefix(e.told, "-1 ") || // without a word: who could say it is dead
-				byHop[fmt.Sprint(w.id, e.at)] && e.told == "4501 server_reset" // the page comes again
-		})
+		own := func(w *watcher, e ending) bool { return e.at == victim && strings.HasPrefix(e.told, "-1 ") } // who could say it is dead
+		carried := func(w *watcher, e ending) bool {
+			return byHop[fmt.Sprint(w.id, e.at)] && e.told == "4501 server_reset" // the page comes again
+		}
+		a.some(own)
+		a.some(carried)
+		a.toldOnly(func(w *watcher, e ending) bool { return own(w, e) || carried(w, e) })
 		f.settled()
 		f.isDriven()
 		f.startEdge(victim)
@@ -121,8 +150,7 @@ func TestClusterWithoutAnEdgeThatIsKilled(t *testing.T) {
 
 func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
-		const victim = 2
-		byHop := f.byHop(d)
+		victim, byHop := f.carrier(), f.byHop(d)
 		leaving := f.edges[victim].process
 		leaving.signal(syscall.SIGTERM)
 		if status := leaving.wait(); status != 0 {
@@ -132,11 +160,37 @@ func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
 			t.Error("it left before its agents had another edge")
 		}
 		a.allSee()
-		a.toldOnly(func(w *watcher, e ending) bool {
-			return e.told == "1012 node_draining" && (e.at == victim || byHop[fmt.Sprint(w.id, e.at)])
-		})
+		own := func(w *watcher, e ending) bool { return e.at == victim && e.told == "1012 node_draining" }
+		carried := func(w *watcher, e ending) bool {
+			return e.at != victim && byHop[fmt.Sprint(w.id, e.at)] && e.told == "1012 node_draining"
+		}
+		a.some(own)
+		a.some(carried)
+		a.toldOnly(func(w *watcher, e ending) bool { return own(w, e) || carried(w, e) })
 		f.settled()
 		f.isDriven()
+		f.startEdge(victim)
+	})
+}
+
+// TestClusterWithoutRedisWhenAnEdgeIsToldToStop: it can't tell the others, and
+// still lets its viewers go in peace.
+func TestClusterWithoutRedisWhenAnEdgeIsToldToStop(t *testing.T) {
+	inCluster(t, func(f *fleet, d desktops, a *audience) {
+		victim, byHop := f.carrier(), f.byHop(d)
+		f.redis.Kill()
+		leaving := f.edges[victim].process
+		leaving.signal(syscall.SIGTERM)
+		if status := leaving.wait(); status != 0 {
+			t.Errorf("exit status %d", status)
+		}
+		a.allSee()
+		own := func(w *watcher, e ending) bool { return e.at == victim && e.told == "1012 node_draining" }
+		a.some(own)
+		a.toldOnly(func(w *watcher, e ending) bool {
+			return own(w, e) || byHop[fmt.Sprint(w.id, e.at)] && slices.Contains([]string{"4501 server_reset", "1012 node_draining"}, e.told)
+		})
+		f.redis.Run()
 		f.startEdge(victim)
 	})
 }
@@ -202,7 +256,7 @@ func TestClusterWithAnotherPrimary(t *testing.T) {
 		f.standby.Exec("postgres", "SELECT pg_reload_conf()")
 		for _, in := range f.edges {
 			eventually(t, "writes go on", func() error {
-				status, answer, err := in.try("POST", "/api/v1/keys", map[string]string{"name": "one", "role": "user"}, nil)
+				status, answer, err := in.try("POST", "/api/v1/keys", map[string]string{"name": "one", "owner": "someone", "role": "user"}, nil)
 				if err == nil && status != http.StatusCreated {
 					err = fmt.Errorf("status %d: %s", status, answer)
 				}

@@ -42,15 +42,15 @@ type audience struct {
 	owner    sync.WaitGroup
 }
 
-// watch has two watchers look at each console, from two different edges, and
-// waits until all see it.
+// watch has a watcher at every edge look at each console, two by the agent's
+// tunnels and one by a hop, and waits until all see it.
 func (f *fleet) watch(d desktops) *audience {
 	f.t.Helper()
 	ctx, leave := context.WithCancel(context.Background())
 	a := &audience{t: f.t, leave: leave}
 	for i, s := range d.consoles {
-		for j := range 2 {
-			w := &watcher{f: f, id: s.ID, at: (i + j) % len(f.edges), seed: uint64(i)<<32 | uint64(j)<<16}
+		for j := range f.edges {
+			w := &watcher{f: f, id: s.ID, at: j, seed: uint64(i)<<32 | uint64(j)<<16}
 			a.watchers = append(a.watchers, w)
 			a.owner.Go(func() { w.run(ctx) })
 		}

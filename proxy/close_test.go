@@ -120,6 +120,47 @@ func TestWhatAnswersIsCheckedBeforeTheViewerSeesIt(t *testing.T) {
 	}
 }
 
+// TestWhoCarriesTheStreamMaySayWhyItEnds: Server.Ended comes before what the
+// proxy makes of the end itself.
+func TestWhoCarriesTheStreamMaySayWhyItEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		says  Reason
+		reset bool
+		want  Reason
+	}{
+		"a reset has another reason":  {NodeDraining, true, NodeDraining},
+		"an end has another reason":   {NodeDraining, false, NodeDraining},
+		"a reset is the VNC server's": {"", true, ServerReset},
+		"an end is the VNC server's":  {"", false, ServerClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			greeted := make(chan struct{})
+			server := startRaw(t, func(c net.Conn) {
+				_ = greetAsServer(c)
+				<-greeted
+				if test.reset {
+					_ = c.(*net.TCPConn).SetLinger(0)
+				}
+			})
+			causes := make(chan error, 1)
+			e := startEdge(t, Options{Dial: func(ctx context.Context, _ Grant, _ string) (net.Conn, error) {
+				conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.addr)
+				return &Server{Conn: conn, Ended: func(cause error) Reason {
+					causes <- cause
+					return test.says
+				}}, err
+			}}, server.addr)
+			v := e.viewRaw()
+			v.exchangeGreetings()
+			close(greeted)
+			v.wantClose(test.want)
+			if cause := <-causes; (cause == io.EOF) == test.reset {
+				t.Errorf("it is told %v", cause)
+			}
+		})
+	}
+}
+
 // hostile sends b to a stream of an echoing server and tells what the server
 // received behind the greeting when all was over.
 func hostile(t *testing.T, b []byte, reason Reason, greet bool) []byte {

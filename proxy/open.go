@@ -84,8 +84,11 @@ func (s *stream) opened(conn net.Conn, err error) {
 		s.end(s.notVNC(&Refusal{Reason: VNCSilent, Cause: errors.New("no greeting in time")}))
 	})
 	server, described := conn.(*Server)
-	if described && server.WebSocket {
-		s.framed = new(framed)
+	if described {
+		s.serverEnded = server.Ended
+		if server.WebSocket {
+			s.framed = new(framed)
+		}
 	}
 	s.server = s.loop.Add(bare(conn), (*serverSide)(s))
 	if described && server.Welcome {
@@ -135,8 +138,13 @@ func (s *stream) takeServerGreeting(b []byte) (rest []byte) {
 	return rest
 }
 
-// serverGone is why a server that ends before its greeting is no VNC server.
+// serverGone is why a server has ended; before its greeting it is no VNC server.
 func (s *stream) serverGone(err error) *Refusal {
+	if s.serverEnded != nil {
+		if reason := s.serverEnded(err); reason != "" {
+			return &Refusal{Reason: reason, Cause: err}
+		}
+	}
 	if s.output.greeting.complete() {
 		if err == io.EOF {
 			return &Refusal{Reason: ServerClosed}

@@ -88,6 +88,10 @@ type Server struct {
 	// WebSocket: it is a WebSocket of which the server is the server's end, after
 	// the opening handshake, without extensions.
 	WebSocket bool
+	// Ended is asked, when the connection has ended, whether it has for a reason
+	// that is not the VNC server's; "": it has not. cause is io.EOF where it said
+	// that nothing more comes. It must not block. nil: there is no such reason.
+	Ended func(cause error) Reason
 }
 
 // Proxy serves viewers. Its methods are safe for concurrent use.

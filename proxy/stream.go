@@ -64,8 +64,9 @@ type stream struct {
 	output         output
 	watch          watch
 	rfb            following
-	framed         *framed        // of a server that speaks WebSocket; nil: it speaks RFB
-	reception      *rfb.Reception // while the viewer is welcomed in place of the server
+	framed         *framed                  // of a server that speaks WebSocket; nil: it speaks RFB
+	serverEnded    func(cause error) Reason // Server.Ended
+	reception      *rfb.Reception           // while the viewer is welcomed in place of the server
 	quality        quality
 	share          *Share         // nil: no limit
 	throttle       *reactor.Timer // set while the server is paused for the share's sake; nil until first needed

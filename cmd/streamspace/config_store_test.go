@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,15 +80,19 @@ func TestPostgresConfigFaults(t *testing.T) {
 	}
 }
 
-func TestTheExampleOnPostgresHasOneFaultForEachFileThatIsNotHere(t *testing.T) {
-	err := loadConfig("../../deploy/postgres/edge.yml", defaultEdgeConfig())
-	var faults *configError
-	if !errors.As(err, &faults) {
-		t.Fatalf("got %v", err)
-	}
-	for _, f := range faults.Faults {
-		if f.Path != "tls.cert_file" && f.Path != "store.postgres.password_file" {
-			t.Errorf("%s: %s", f.Path, f.Text)
+func TestTheExamplesHaveOneFaultForEachFileThatIsNotHere(t *testing.T) {
+	for file, config := range map[string]validator{
+		"postgres/edge.yml": defaultEdgeConfig(), "cluster/edge.yml": defaultEdgeConfig(), "cluster/agent.yml": defaultAgentConfig(),
+	} {
+		err := loadConfig("../../deploy/"+file, config)
+		var faults *configError
+		if !errors.As(err, &faults) {
+			t.Fatalf("%s: got %v", file, err)
+		}
+		for _, f := range faults.Faults {
+			if !slices.Contains([]string{"tls.cert_file", "store.postgres.password_file", "redis.password_file", "token_file"}, f.Path) {
+				t.Errorf("%s: %s: %s", file, f.Path, f.Text)
+			}
 		}
 	}
 }

@@ -240,8 +240,14 @@ func (e *edge) serve(ctx context.Context) error {
 		})
 	}
 	start("sessions", func() error { return e.sessions.Run(background) })
+	gone := make(chan struct{}) // closed when the other edges have been told
 	if e.cluster != nil {
-		start("cluster", func() error { return e.cluster.Run(background) })
+		start("cluster", func() error {
+			defer close(gone)
+			return e.cluster.Run(background)
+		})
+	} else {
+		close(gone)
 	}
 	for _, l := range e.public {
 		start("server", func() error { return e.server.Serve(l) })
@@ -266,6 +272,7 @@ func (e *edge) serve(ctx context.Context) error {
 	}
 	err = errors.Join(err, e.drain())
 	stopBackground()
+	<-gone // by the Redis that is closed next
 	err = errors.Join(err, e.close(), parts.Wait())
 	e.log.Info("left", zap.String("node", e.config.Node.ID))
 	return err
@@ -290,7 +297,7 @@ func (e *edge) drain() error {
 	for _, l := range e.public {
 		_ = l.Close() // nothing new; an error here can't be acted on
 	}
-	e.viewers.Drain(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
+	e.handOver(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
 	e.endEvents()
 	var requests errgroup.Group
 	requests.Go(func() error { return e.server.ShutdownWithContext(ctx) })

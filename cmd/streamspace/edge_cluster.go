@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/streamspace-dev/streamspace-edge/cluster"
+	"github.com/streamspace-dev/streamspace-edge/proxy"
 	"github.com/streamspace-dev/streamspace-edge/proxy/hop"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 )
@@ -77,21 +80,40 @@ func (e *edge) wantedHomes(agentID string) []tunnel.Home {
 	return homes
 }
 
-// openStream opens a stream at the session's agent, wherever its tunnel is.
-func (e *edge) openStream(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
+// openStream opens a stream at the session's agent, wherever its tunnel is. via is
+// the other edge that carries it, if one does.
+func (e *edge) openStream(ctx context.Context, agentID string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
 	if e.cluster == nil {
-		return e.hub.Open(ctx, agentID, o)
+		conn, err = e.hub.Open(ctx, agentID, o)
+		return conn, "", err
 	}
 	path := streamPath{here: e.hub.Connected, open: e.hub.Open, homes: hopOrder(e.cluster), dial: e.hop.Dial, suspect: e.cluster.Suspect}
 	return path.openStream(ctx, agentID, o)
 }
 
+// hopEnded tells why a stream that another edge carried has ended: it hands its
+// streams over when it leaves. One that breaks off may be a sign that it has died.
+func (e *edge) hopEnded(via string, cause error) proxy.Reason {
+	for _, n := range e.cluster.Nodes() {
+		if n.ID == via && n.Draining {
+			return proxy.NodeDraining
+		}
+	}
+	if cause != io.EOF {
+		e.cluster.Suspect(via)
+	}
+	return ""
+}
+
 // leaveCluster has the agents that are here move before the edge goes: each is at
-// another edge, or can't be, when it returns.
+// another edge, or can't be, when it returns. That takes a third of the drain's
+// time at most, also without Redis: the viewers need theirs.
 func (e *edge) leaveCluster(ctx context.Context) {
 	if e.cluster == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, e.config.Drain.Timeout.std()/3)
+	defer cancel()
 	e.hop.Drain()
 	if err := e.cluster.Drain(ctx); err != nil {
 		e.log.Warn("the other edges could not be told that this one leaves", zap.Error(err))
@@ -106,6 +128,17 @@ func (e *edge) leaveCluster(ctx context.Context) {
 		case <-again.C:
 		}
 	}
+}
+
+// handOver asks the viewers of this edge, and those of others that it carries, to
+// connect elsewhere, spread over window; its own have gone when it returns.
+func (e *edge) handOver(ctx context.Context, window time.Duration) {
+	var carried sync.WaitGroup
+	if e.hop != nil {
+		carried.Go(func() { e.hop.HandOver(ctx, window) })
+	}
+	e.viewers.Drain(ctx, window)
+	carried.Wait()
 }
 
 // agentsOnlyHere counts the agents that have a tunnel to this edge and could have
@@ -137,11 +170,11 @@ type streamPath struct {
 
 // openStream goes on to the next home when one can't be reached, is leaving or has
 // just lost the agent; what the agent itself says is the end.
-func (p *streamPath) openStream(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
+func (p *streamPath) openStream(ctx context.Context, agentID string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
 	if p.here(agentID) {
 		conn, err := p.open(ctx, agentID, o)
 		if !elsewhere(err) {
-			return conn, err
+			return conn, "", err
 		}
 	}
 	var last error = tunnel.Errorf(tunnel.CodeAgentOffline, "agent %s is not connected to any edge", agentID)
@@ -151,17 +184,17 @@ func (p *streamPath) openStream(ctx context.Context, agentID string, o tunnel.Op
 		}
 		conn, err := p.dial(ctx, peerOf(n), agentID, o)
 		if err == nil {
-			return conn, nil
+			return conn, n.ID, nil
 		}
 		var unreachable *hop.Unreachable
 		if errors.As(err, &unreachable) {
 			p.suspect(n.ID)
 		} else if !elsewhere(err) {
-			return nil, err
+			return nil, "", err
 		}
 		last = err
 	}
-	return nil, last
+	return nil, "", last
 }
 
 // elsewhere tells failures of one edge's tunnel that say nothing of another's.

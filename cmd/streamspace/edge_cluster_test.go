@@ -54,7 +54,7 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 				},
 				suspect: func(id string) { suspected = append(suspected, id) },
 			}
-			_, err := p.openStream(t.Context(), "agent", tunnel.OpenRequest{})
+			_, _, err := p.openStream(t.Context(), "agent", tunnel.OpenRequest{})
 			var said *tunnel.Error
 			if (c.code == "") != (err == nil) || c.code != "" && (!errors.As(err, &said) || said.Code != c.code) {
 				t.Errorf("error %v, want code %q", err, c.code)

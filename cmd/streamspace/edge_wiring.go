@@ -213,10 +213,7 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	if s.Endpoint != "" {
 		conn, err = e.direct.Dial(ctx, s.Endpoint)
 	} else {
-		conn, err = e.openStream(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
-		if framed, ok := conn.(*tunnel.WebSocket); ok {
-			conn = &proxy.Server{Conn: framed.Conn, WebSocket: true}
-		}
+		conn, err = e.dialAgent(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
 	}
 	if err != nil {
 		return nil, refusal(err)
@@ -225,6 +222,22 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 		e.sessions.Input(s.ID, time.Now())
 	}
 	return conn, nil
+}
+
+// dialAgent is openStream in the proxy's words.
+func (e *edge) dialAgent(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
+	conn, via, err := e.openStream(ctx, agentID, o)
+	if err != nil {
+		return nil, err
+	}
+	server := &proxy.Server{Conn: conn}
+	if framed, ok := conn.(*tunnel.WebSocket); ok {
+		server.Conn, server.WebSocket = framed.Conn, true
+	}
+	if via != "" {
+		server.Ended = func(cause error) proxy.Reason { return e.hopEnded(via, cause) }
+	}
+	return server, nil
 }
 
 // streamsOf tells of the viewers of a session.

@@ -71,6 +71,7 @@ type Hop struct {
 
 	mu      sync.Mutex
 	closing bool
+	carried map[*carried]bool // streams that are open
 	serving sync.WaitGroup
 }
 
@@ -103,7 +104,7 @@ func New(o Options) *Hop {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	h := &Hop{o: o, key: key, used: newUsed(), sessions: tls.NewLRUClientSessionCache(64), times: defaultTimes()}
+	h := &Hop{o: o, key: key, used: newUsed(), carried: map[*carried]bool{}, sessions: tls.NewLRUClientSessionCache(64), times: defaultTimes()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }

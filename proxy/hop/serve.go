@@ -110,8 +110,10 @@ func (h *Hop) carry(peer net.Conn, ahead []byte, t token) {
 	log.Info("a stream for another edge is open")
 	h.active.Add(1)
 	h.o.Metrics.active.Inc()
-	h.o.Reactor.Join(h.ctx, reactor.Side{Conn: peer, Name: "edge", Ahead: ahead}, reactor.Side{Conn: server, Name: "agent"}, "this edge", func(end reactor.Joined) {
+	ctx, leave := h.carrying()
+	h.o.Reactor.Join(ctx, reactor.Side{Conn: peer, Name: "edge", Ahead: ahead}, reactor.Side{Conn: server, Name: "agent"}, "this edge", func(end reactor.Joined) {
 		defer h.serving.Done()
+		leave()
 		h.active.Add(-1)
 		h.o.Metrics.active.Dec()
 		log.Info("a stream for another edge has ended", zap.String("by", end.By), zap.Error(end.Cause),

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,11 +22,6 @@ type Options struct {
 	// Refused is told why a proxy's connection was closed. nil: not told.
 	Refused func(proxy net.Addr, why error)
 }
-
-// WhileMoving as a server's timeout lets a connection read or write for as long
-// as bytes move: no more than Options.Body or Write pass between two of them.
-// Any other timeout is one for the whole, as ever. It is a hundred years.
-const WhileMoving = 100 * 365 * 24 * time.Hour
 
 // Listen makes a *Conn of every connection, which must be of TCP.
 func Listen(l net.Listener, o Options) net.Listener { return listener{l, o} }
@@ -62,19 +56,9 @@ type Conn struct {
 	failed        error  // of the header
 	remote, local net.Addr
 
-	reading        atomic.Bool  // somebody is in Read
-	wanted, readBy atomic.Int64 // the read deadline that was asked for, and the one of the socket; in nanoseconds of UNIX time, or none, or whileMoving
-
-	writeMoves atomic.Bool  // no deadline but WhileMoving
-	writeBy    atomic.Int64 // the deadline that is set then; none: none of ours
-	delivered  uint64       // bytes that the client had acknowledged at the last deadline; the writer's
+	reads, writes deadline
+	delivered     uint64 // bytes that the client had acknowledged at the last deadline; the writer's
 }
-
-// What a deadline is instead of a time.
-const (
-	none        = 0
-	whileMoving = -1
-)
 
 // RemoteAddr is the client's, once something has been read.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
@@ -103,82 +87,40 @@ func (c *Conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// saysWhileMoving tells what a deadline means, without asking the clock: no
-// connection lives for fifty years.
-func (c *Conn) saysWhileMoving(at time.Time) bool { return at.Sub(c.since) > WhileMoving/2 }
-
 // SetDeadline is SetReadDeadline and SetWriteDeadline.
 func (c *Conn) SetDeadline(at time.Time) error {
 	return errors.Join(c.SetReadDeadline(at), c.SetWriteDeadline(at))
 }
 
-// SetReadDeadline takes WhileMoving from now, too. The socket gets the deadline
-// when it is read: a server sets two for each request, and most are replaced
-// before anybody waits.
+// SetReadDeadline takes WhileMoving from now, too. An error is told by the next
+// read, unless one waits.
 func (c *Conn) SetReadDeadline(at time.Time) error {
-	switch {
-	case at.IsZero():
-		c.wanted.Store(none)
-	case c.saysWhileMoving(at):
-		c.wanted.Store(whileMoving)
-	default:
-		c.wanted.Store(at.UnixNano())
-	}
-	if c.reading.Load() {
-		return c.arm()
+	c.reads.want(at, c.since)
+	if c.reads.waiting.Load() {
+		return c.armReads()
 	}
 	return nil
 }
 
-// arm gives the socket the read deadline that is wanted, unless it is there to
-// within what later allows.
-func (c *Conn) arm() error {
-	for {
-		wanted := c.wanted.Load()
-		by := wanted
-		switch before := c.readBy.Load(); {
-		case wanted == whileMoving:
-			by = time.Now().Add(c.options.Body).UnixNano()
-			if by >= before && !later(before, by, c.options.Body) {
-				return nil
-			}
-		case wanted == before:
-			return nil
-		case wanted > before && before != none && !later(before, wanted, time.Until(time.Unix(0, wanted))):
-			return nil
-		}
-		at := time.Time{}
-		if by != none {
-			at = time.Unix(0, by)
-		}
-		if err := c.Conn.SetReadDeadline(at); err != nil {
-			return err
-		}
-		c.readBy.Store(by)
-		if c.wanted.Load() == wanted { // else another one came, and may have been set before this one
-			return nil
-		}
+// SetWriteDeadline is the same for writes.
+func (c *Conn) SetWriteDeadline(at time.Time) error {
+	c.writes.want(at, c.since)
+	if c.writes.waiting.Load() {
+		return c.armWrites()
 	}
+	return nil
 }
 
-// SetWriteDeadline takes WhileMoving from now, too. It leaves a deadline that
-// was set for a write before: another one is worth its cost when that is near.
-func (c *Conn) SetWriteDeadline(at time.Time) error {
-	if c.saysWhileMoving(at) {
-		if !c.writeMoves.Swap(true) {
-			c.writeBy.Store(none)
-		}
-		return nil
-	}
-	c.writeMoves.Store(false)
-	return c.Conn.SetWriteDeadline(at)
+func (c *Conn) armReads() error { return c.reads.arm(c.Conn, c.options.Body, net.Conn.SetReadDeadline) }
+func (c *Conn) armWrites() error {
+	return c.writes.arm(c.Conn, c.options.Write, net.Conn.SetWriteDeadline)
 }
 
 func (c *Conn) Read(p []byte) (int, error) {
-	c.reading.Store(true)
-	_ = c.arm() // fails when the connection is closed, as the read does
+	c.reads.waiting.Store(true)
+	_ = c.armReads() // fails when the connection is closed, as the read does
 	n, err := c.read(p)
-	c.reading.Store(false)
+	c.reads.waiting.Store(false)
 	return n, err
 }
 
@@ -200,20 +142,16 @@ func (c *Conn) read(p []byte) (int, error) {
 }
 
 func (c *Conn) Write(p []byte) (written int, err error) {
+	c.writes.waiting.Store(true)
+	defer c.writes.waiting.Store(false)
 	for {
-		moves := c.writeMoves.Load()
-		if moves {
-			if by := time.Now().Add(c.options.Write); later(c.writeBy.Load(), by.UnixNano(), c.options.Write) {
-				c.writeBy.Store(by.UnixNano())
-				_ = c.Conn.SetWriteDeadline(by)
-			}
-		}
+		_ = c.armWrites() // as in Read
 		n, err := c.Conn.Write(p[written:])
 		written += n
-		if !moves || !errors.Is(err, os.ErrDeadlineExceeded) || !c.took(n) {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.writes.wanted.Load() != whileMoving || !c.took(n) {
 			return written, err
 		}
-		c.writeBy.Store(none)
+		c.writes.set.Store(none)
 	}
 }
 
@@ -224,10 +162,4 @@ func (c *Conn) took(n int) bool {
 	before := c.delivered
 	c.delivered = acknowledged(c.Conn)
 	return n > 0 || c.delivered > before
-}
-
-// later tells whether it is worth its cost to move a deadline that much: not for
-// a quarter of the time that it leaves, and not for less than a second.
-func later(before, by int64, wait time.Duration) bool {
-	return by-before > int64(min(time.Second, wait/4))
 }

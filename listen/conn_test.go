@@ -111,3 +111,32 @@ func TestRequestsInARowMoveADeadlineOnceASecond(t *testing.T) {
 		}
 	})
 }
+
+func TestAWriteHasTheDeadlineThatWasSetLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, _, _ := pipe(t, Options{Write: 30 * time.Second})
+		wait := func() time.Duration {
+			began := time.Now()
+			if n, err := conn.Write([]byte("a")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("wrote %d bytes, %v", n, err)
+			}
+			return time.Since(began)
+		}
+		for _, c := range []struct{ set, want time.Duration }{
+			{time.Minute, time.Minute}, {time.Second, time.Second}, {WhileMoving, 30 * time.Second}, {2 * time.Second, 2 * time.Second},
+		} {
+			_ = conn.SetWriteDeadline(time.Now().Add(c.set))
+			if took := wait(); took != c.want {
+				t.Errorf("%v: a write that nobody takes ended after %v", c.set, took)
+			}
+		}
+		_ = conn.SetWriteDeadline(time.Time{})
+		go func() {
+			time.Sleep(time.Second)
+			_ = conn.SetWriteDeadline(time.Now())
+		}()
+		if took := wait(); took != time.Second {
+			t.Errorf("a deadline that was set meanwhile ended it after %v", took)
+		}
+	})
+}

@@ -66,14 +66,14 @@ func TestTheAddressInAPROXYHeaderIsTheClients(t *testing.T) {
 		pieces []string
 		remote string // "": the socket's
 	}{
-		"version 1":          {[]string{string(headerOf(t, 1, client, server)), "hello"}, client},
-		"version 1, IPv6":    {[]string{string(headerOf(t, 1, "[2001:db8::7]:1234", "[2001:db8::1]:443")), "hello"}, "[2001:db8::7]:1234"},
-		"version 2":          {[]string{string(headerOf(t, 2, client, server)), "hello"}, client},
-		"version 2, IPv6":    {[]string{string(headerOf(t, 2, "[2001:db8::7]:1234", "[2001:db8::1]:443")), "hello"}, "[2001:db8::7]:1234"},
-		"in one piece":       {[]string{string(headerOf(t, 2, client, server)) + "hello"}, client},
-		"byte by byte":       {strings.Split(string(headerOf(t, 1, client, server))+"hello", ""), client},
-		"UNKNOWN":            {[]string{"PROXY UNKNOWN\r\nhello"}, ""},
-		"LOCAL":              {[]string{local + "hello"}, ""},
+		"version 1":       {[]string{string(headerOf(t, 1, client, server)), "hello"}, client},
+		"version 1, IPv6": {[]string{string(headerOf(t, 1, "[2001:db8::7]:1234", "[2001:db8::1]:443")), "hello"}, "[2001:db8::7]:1234"},
+		"version 2":       {[]string{string(headerOf(t, 2, client, server)), "hello"}, client},
+		"version 2, IPv6": {[]string{string(headerOf(t, 2, "[2001:db8::7]:1234", "[2001:db8::1]:443")), "hello"}, "[2001:db8::7]:1234"},
+		"in one piece":    {[]string{string(headerOf(t, 2, client, server)) + "hello"}, client},
+		"byte by byte":    {strings.Split(string(headerOf(t, 1, client, server))+"hello", ""), client},
+		"UNKNOWN":         {[]string{"PROXY UNKNOWN\r\nhello"}, ""},
+		"LOCAL":           {[]string{local + "hello"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, _ := accepted(t, "127.0.0.0/8", c.pieces...)

@@ -40,11 +40,6 @@ type Node struct {
 	Self    bool
 }
 
-// hasRoom tells whether the node may get another viewer.
-func (n Node) hasRoom() bool {
-	return n.Healthy && !n.Draining && (n.MaxStreams <= 0 || n.Streams < n.MaxStreams)
-}
-
 // Options configure a Cluster.
 type Options struct {
 	Coord  store.Coord

@@ -40,24 +40,6 @@ func (c *Cluster) Homes(agentID string) []Node {
 	return nodes
 }
 
-// WithRoom are those of the agent's homes that may get another viewer, the least
-// loaded first.
-func (c *Cluster) WithRoom(agentID string) []Node {
-	nodes := slices.DeleteFunc(c.Homes(agentID), func(n Node) bool { return !n.hasRoom() })
-	slices.SortStableFunc(nodes, func(a, b Node) int { return cmp.Compare(a.load(), b.load()) })
-	return nodes
-}
-
-// load is the share of the node's room that is taken. Without a bound it is as
-// if there was room for a million.
-func (n Node) load() float64 {
-	room := n.MaxStreams
-	if room <= 0 {
-		room = 1_000_000
-	}
-	return float64(n.Streams) / float64(room)
-}
-
 // Drives tells whether this edge is the one that brings the session where it
 // should be: the first home of its agent or, when that has none or agentID is
 // empty, the first node by the session's id. In a view that all share it is one

@@ -91,6 +91,7 @@ type edge struct {
 	sessions     *session.Manager
 	cluster      *cluster.Cluster // nil: this edge is the only one
 	hop          *hop.Hop         // of a cluster's edge
+	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	access       *accesslog.Log   // nil: off
 
 	public   []net.Listener

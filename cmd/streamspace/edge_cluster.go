@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/cluster"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
 	"github.com/streamspace-dev/streamspace-edge/proxy/hop"
@@ -33,6 +35,7 @@ func (e *edge) openCluster(ctx context.Context) error {
 		Node: e.config.Node.ID, Secret: secret, CAFile: e.config.Cluster.CAFile,
 		Log: e.log.Named("hop"), Metrics: hop.NewMetrics(e.registry), Reactor: e.loops, Open: e.hub.Open,
 	})
+	e.homePicker = balancer.NewPicker(balancer.WeightedLeastConnections)
 	e.cluster = cluster.New(cluster.Options{
 		Coord: e.coord, Secret: secret, Log: e.log.Named("cluster"), Metrics: cluster.NewMetrics(e.registry),
 		Self: e.self, Check: e.config.Cluster.Check.options(),
@@ -87,7 +90,10 @@ func (e *edge) openStream(ctx context.Context, agentID string, o tunnel.OpenRequ
 		conn, err = e.hub.Open(ctx, agentID, o)
 		return conn, "", err
 	}
-	path := streamPath{here: e.hub.Connected, open: e.hub.Open, homes: hopOrder(e.cluster), dial: e.hop.Dial, suspect: e.cluster.Suspect}
+	path := streamPath{
+		here: e.hub.Connected, open: e.hub.Open, dial: e.hop.Dial, suspect: e.cluster.Suspect,
+		homes: func(agentID string) []cluster.Node { return hopOrder(e.cluster.Homes(agentID), e.homePicker) },
+	}
 	return path.openStream(ctx, agentID, o)
 }
 
@@ -210,21 +216,34 @@ func elsewhere(err error) bool {
 	return false
 }
 
-// hopOrder is the agent's homes: those with room, the least loaded first, and then
-// the others. A home is full of viewers of its own; what it carries for those of
-// other edges costs it less.
-func hopOrder(c *cluster.Cluster) func(agentID string) []cluster.Node {
-	return func(agentID string) []cluster.Node {
-		nodes := c.WithRoom(agentID)
-		tried := map[string]bool{}
-		for _, n := range nodes {
-			tried[n.ID] = true
+// hopOrder is the order in which homes of an agent are tried: the picker's among
+// those that have room, then the full ones, then those that are about to leave. A
+// home is full of viewers of its own; what it carries for those of other edges
+// costs it less.
+func hopOrder(homes []cluster.Node, picker *balancer.Picker) []cluster.Node {
+	const unbounded = 1_000_000 // viewers that an edge without a bound has room for, by its weight
+	candidates := make([]balancer.Candidate, len(homes))
+	var full, leaving []cluster.Node
+	for i, n := range homes {
+		c := balancer.Candidate{ID: n.ID, Active: n.Streams, Capacity: n.MaxStreams, Weight: n.MaxStreams}
+		if n.MaxStreams <= 0 {
+			c.Capacity, c.Weight = 0, unbounded
 		}
-		for _, n := range c.Homes(agentID) {
-			if !tried[n.ID] {
-				nodes = append(nodes, n)
-			}
+		switch {
+		case n.Draining:
+			leaving, c.Capacity = append(leaving, n), -1
+		case c.Full():
+			full, c.Capacity = append(full, n), -1
 		}
-		return nodes
+		candidates[i] = c
+	}
+	order := make([]cluster.Node, 0, len(homes))
+	for {
+		i := picker.Pick(candidates, 0)
+		if i < 0 {
+			return slices.Concat(order, full, leaving)
+		}
+		order = append(order, homes[i])
+		candidates[i].Capacity = -1
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/cluster"
 	"github.com/streamspace-dev/streamspace-edge/proxy/hop"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
-	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
@@ -69,18 +69,26 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 	}
 }
 
-// TestAFullHomeIsTriedLast: an edge that is full of viewers passes new ones to
-// others, which then need its tunnel.
-func TestAFullHomeIsTriedLast(t *testing.T) {
-	coord := store.NewLocal()
-	defer func() { _ = coord.Close() }()
-	c := cluster.New(cluster.Options{
-		Coord: coord, Secret: []byte("a secret of the test's own, 32 b"),
-		Self: func() cluster.Node { return cluster.Node{ID: "a", Streams: 10, MaxStreams: 10} },
-	})
-	c.AgentHere("agent", 1, true)
-	if got := hopOrder(c)("agent"); len(got) != 1 || got[0].ID != "a" || len(c.WithRoom("agent")) != 0 {
-		t.Errorf("%+v", got)
+// TestTheLeastLoadedHomeIsTriedFirst: by the share of its room; an edge that is
+// full of viewers passes new ones to others, which then need its tunnel.
+func TestTheLeastLoadedHomeIsTriedFirst(t *testing.T) {
+	picker := balancer.NewPicker(balancer.WeightedLeastConnections)
+	got := hopOrder([]cluster.Node{
+		{ID: "half", Streams: 50, MaxStreams: 100},
+		{ID: "leaving", Streams: 0, MaxStreams: 100, Draining: true},
+		{ID: "third", Streams: 60, MaxStreams: 200},
+		{ID: "full", Streams: 10, MaxStreams: 10},
+		{ID: "unbounded", Streams: 5000},
+	}, picker)
+	var ids []string
+	for _, n := range got {
+		ids = append(ids, n.ID)
+	}
+	if want := "unbounded third half full leaving"; strings.Join(ids, " ") != want {
+		t.Errorf("%v, want %s", ids, want)
+	}
+	if got := hopOrder(nil, picker); len(got) != 0 {
+		t.Errorf("%v of no homes", got)
 	}
 }
 

@@ -94,6 +94,7 @@ type edge struct {
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	access       *accesslog.Log   // nil: off
 
+	arrivals *arrivals
 	public   []net.Listener
 	admin    net.Listener
 	server   *fasthttp.Server
@@ -118,6 +119,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			}
 			return 1
 		}))
+	e.arrivals = newArrivals(log.Named("accept"), e.registry)
 	for _, step := range []func(context.Context) error{
 		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
 	} {

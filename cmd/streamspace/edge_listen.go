@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"go.uber.org/zap"
-
 	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
@@ -82,7 +80,7 @@ func (e *edge) secure(context.Context) error {
 		if e.certificates != nil {
 			l = newTLSListener(l, e.certificates.serverTLS(e.protocols()...))
 		}
-		e.public[i] = reactor.Lend(l)
+		e.public[i] = reactor.LendTelling(l, e.arrivals.handshakeFailed)
 	}
 	if e.redirect != nil {
 		e.redirect = e.wait(e.redirect)
@@ -93,9 +91,7 @@ func (e *edge) secure(context.Context) error {
 // wait gives the connections of l their PROXY headers and their timeouts.
 func (e *edge) wait(l net.Listener) net.Listener {
 	o := e.config.accepting()
-	o.Refused = func(proxy net.Addr, why error) {
-		e.log.Warn("connection of a proxy refused", zap.Stringer("proxy", proxy), zap.Error(why))
-	}
+	o.Refused, o.Stray = e.arrivals.headerRefused, e.arrivals.headerStray
 	return listen.Listen(l, o)
 }
 

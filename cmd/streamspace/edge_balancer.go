@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
@@ -42,8 +43,8 @@ func (e *edge) pools() []api.Pool {
 	return pools
 }
 
-func (e *edge) setUpstream(pool, upstream, setting string) (api.Upstream, error) {
-	u, err := e.balancer.Set(pool, upstream, balancer.Setting(setting), 0)
+func (e *edge) setUpstream(pool, upstream, setting string, drain time.Duration) (api.Upstream, error) {
+	u, err := e.balancer.Set(pool, upstream, balancer.Setting(setting), drain)
 	if errors.Is(err, balancer.ErrUnknown) {
 		return api.Upstream{}, store.Errorf(store.NotFound, "%v", err)
 	}

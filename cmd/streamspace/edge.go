@@ -294,7 +294,8 @@ func closedIsNil(err error) error {
 func (e *edge) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), e.config.Drain.Timeout.std())
 	defer cancel()
-	e.log.Info("draining", zap.Duration("timeout", e.config.Drain.Timeout.std()))
+	e.log.Info("draining", append(e.inWork().fields(), zap.Duration("timeout", e.config.Drain.Timeout.std()))...)
+	defer tellDrain(e.log, e.inWork)()
 	e.draining.Store(true)
 	e.leaveCluster(ctx)
 	for _, l := range e.public {

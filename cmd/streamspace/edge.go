@@ -75,6 +75,7 @@ type edge struct {
 	log    *zap.Logger
 
 	reloading sync.Mutex
+	balances  balancer.Config // the latest one of balancer; guarded by reloading once the edge serves
 
 	registry     *prometheus.Registry
 	certificates *certificates // nil when TLS is off

@@ -26,7 +26,8 @@ func (e *edge) openBalancer(ctx context.Context) error {
 			e.coord.Publish(context.Background(), store.Event{Type: "pool", ID: pool})
 		},
 	})
-	e.balancer.Load(e.config.balancerConfig())
+	e.balances = e.config.balancerConfig()
+	e.balancer.Load(e.balances)
 	return nil
 }
 

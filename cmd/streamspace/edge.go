@@ -266,7 +266,7 @@ func (e *edge) serve(ctx context.Context) error {
 	if e.admin != nil {
 		start("admin", func() error { return closedIsNil(e.adminWeb.Serve(e.admin)) })
 	}
-	e.log.Info("serving", zap.String("node", e.config.Node.ID), zap.String("address", e.address()), zap.String("version", version))
+	e.log.Info("serving", e.serving()...)
 
 	var err error
 	select {

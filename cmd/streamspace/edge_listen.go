@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"go.uber.org/zap"
+
 	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
@@ -114,6 +116,26 @@ func listenError(key, address string, err error) error {
 		advice = "this host does not have that address"
 	}
 	return fmt.Errorf("%s: can't listen on %s: %s (%w)", key, address, advice, err)
+}
+
+// serving is what the log says of an edge that has started: where it listens, and
+// how much it balances.
+func (e *edge) serving() []zap.Field {
+	fields := []zap.Field{zap.String("node", e.config.Node.ID), zap.String("address", e.address()), zap.String("version", version)}
+	public := "https"
+	if e.config.TLS.Off {
+		public = "http"
+	}
+	for _, l := range e.public {
+		fields = append(fields, zap.Stringer(public, l.Addr()))
+	}
+	if e.redirect != nil {
+		fields = append(fields, zap.Stringer("http", e.redirect.Addr()))
+	}
+	if e.admin != nil {
+		fields = append(fields, zap.Stringer("admin", e.admin.Addr()))
+	}
+	return append(fields, zap.Int("pools", len(e.config.Pools)), zap.Int("routes", len(e.config.Routes)))
 }
 
 // address is where the edge can be reached from this host: "https://HOST:PORT".

@@ -57,9 +57,11 @@ type Options struct {
 	Health func(ctx context.Context) Health
 	Hints  func(ctx context.Context) []Hint // optional: what an operator should know when looking at the console
 
-	Pools       func() []Pool                                          // of the balancer
-	SetUpstream func(pool, upstream, setting string) (Upstream, error) // setting: "enabled", "draining" or "disabled"; NotFound
-	Reload      func() (changed []string, err error)                   // reads the config again; Invalid: it has faults, and nothing was changed
+	Pools func() []Pool // of the balancer
+	// SetUpstream's setting is "enabled", "draining" or "disabled"; drain is how
+	// long the second keeps its clients, 0: as its pool says. NotFound.
+	SetUpstream func(pool, upstream, setting string, drain time.Duration) (Upstream, error)
+	Reload      func() (changed []string, err error) // reads the config again; Invalid: it has faults, and nothing was changed
 
 	// Client is the address of who sent r, where the connection is a proxy's, as
 	// "HOST:PORT". nil: r.RemoteAddr.

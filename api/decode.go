@@ -60,6 +60,8 @@ func decodeObject(text []byte, into fields) error {
 		field := name.(string) // in an object, what More announces is a name
 		target, known := into[field]
 		switch {
+		case !known && len(into) == 0:
+			return store.Errorf(store.Invalid, "unknown field %q; there are none here", clip(field))
 		case !known:
 			return store.Errorf(store.Invalid, "unknown field %q; there are: %s", clip(field), strings.Join(slices.Sorted(maps.Keys(into)), ", "))
 		case seen[field]:

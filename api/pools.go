@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
+	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 // Pool is a group of the balancer's upstreams as it is now.
@@ -34,10 +35,28 @@ func (s *server) listPools(w http.ResponseWriter, _ *http.Request, _ auth.Caller
 	}{append([]Pool{}, s.o.Pools()...)})
 }
 
-// setUpstream answers an operator's word on an upstream.
+// longestDrain bounds a drain's timeout: a date that is meant for "never" is a
+// disabled upstream's.
+const longestDrain = duration(30 * 24 * time.Hour)
+
+// setUpstream answers an operator's word on an upstream; a drain's may say how
+// long it takes.
 func (s *server) setUpstream(setting string) handler {
 	return func(w http.ResponseWriter, r *http.Request, _ auth.Caller) error {
-		u, err := s.o.SetUpstream(r.PathValue("pool"), r.PathValue("upstream"), setting)
+		timeout, may := duration(-1), fields{}
+		if setting == "draining" {
+			may["timeout"] = &timeout
+		}
+		if err := decodeBody(r, may); err != nil {
+			return err
+		}
+		switch {
+		case timeout < 0: // not given
+			timeout = 0
+		case timeout < duration(time.Millisecond) || timeout > longestDrain:
+			return store.Errorf(store.Invalid, "timeout %s is out of range; 1ms to %s, or leave it out for the pool's", timeout, longestDrain)
+		}
+		u, err := s.o.SetUpstream(r.PathValue("pool"), r.PathValue("upstream"), setting, time.Duration(timeout))
 		if err != nil {
 			return err
 		}

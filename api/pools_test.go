@@ -1,6 +1,9 @@
 package api
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestUpstreamsAreDrainedResumedDisabled(t *testing.T) {
 	w := newWorld(t)
@@ -26,4 +29,27 @@ func TestUpstreamsAreDrainedResumedDisabled(t *testing.T) {
 	}
 	w.want(403, w.call(alice, "POST", "/api/v1/reload", ""))
 	w.want(403, w.call(alice, "GET", "/api/v1/pools", ""))
+}
+
+// TestADrainMayHaveATimeout, and nothing else of a body is passed over.
+func TestADrainMayHaveATimeout(t *testing.T) {
+	w := newWorld(t)
+	const upstream = "/api/v1/pools/web/upstreams/10.0.0.21:8080"
+	for body, timeout := range map[string]time.Duration{"": 0, "{}": 0, `{"timeout": "5m"}`: 5 * time.Minute, `{"timeout": 90}`: 90 * time.Second} {
+		var u Upstream
+		before := time.Now()
+		w.want(202, w.call(admin, "POST", upstream+"/drain", body)).json(&u)
+		switch {
+		case timeout == 0 && u.DrainEnds != nil:
+			t.Errorf("%s: ends at %s", body, u.DrainEnds)
+		case timeout > 0 && (u.DrainEnds == nil || u.DrainEnds.Before(before.Add(timeout)) || u.DrainEnds.After(time.Now().Add(timeout))):
+			t.Errorf("%s: ends at %v", body, u.DrainEnds)
+		}
+	}
+	for body, word := range map[string]string{
+		`{"timeout": "0s"}`: "drain", `{"timeout": "721h"}`: "drain", `{"timeout": "-5s"}`: "drain", `{"timeout": "soon"}`: "drain", `{"timeout": null}`: "drain",
+		`{"deadline": "5s"}`: "drain", `[]`: "drain", `{"timeout": "6s"}`: "resume", `{"timeout": "7s"}`: "disable",
+	} {
+		w.want(400, w.call(admin, "POST", upstream+"/"+word, body))
+	}
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -106,9 +107,18 @@ func requestID(r *http.Request) string {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.", c))
 	}
 	if sent == "" || len(sent) > maxRequestID || strings.ContainsFunc(sent, odd) {
-		return uuid.NewString()
+		return uuid.Must(uuid.NewV7()).String()
 	}
 	return sent
+}
+
+// hostOf is the address of "HOST:PORT", as the access log has it.
+func hostOf(remote string) string {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return remote
+	}
+	return at.Addr().Unmap().String()
 }
 
 // recorder notes what a handler answered. It belongs to the goroutine of its
@@ -173,7 +183,7 @@ func (w *recorder) end() {
 	log("request",
 		zap.String("request_id", w.Header().Get(requestIDHeader)),
 		zap.String("method", methodName(w.r.Method)), zap.String("route", route), zap.Int("status", w.status),
-		zap.Int("bytes", w.bytes), zap.Duration("took", took), zap.String("client", w.r.RemoteAddr))
+		zap.Int("bytes", w.bytes), zap.Duration("took", took), zap.String("client", hostOf(w.r.RemoteAddr)))
 }
 
 // routeName is the pattern that the request matched: a raw path would give

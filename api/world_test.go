@@ -171,13 +171,17 @@ func (w *world) open(change ...func(*Options)) {
 		Pools: func() []Pool {
 			return []Pool{{Name: "web", Policy: "least_connections", Upstreams: []Upstream{{ID: "10.0.0.21:8080", URL: "http://10.0.0.21:8080", State: "up", Weight: 1}}}}
 		},
-		SetUpstream: func(pool, upstream, setting string) (Upstream, error) {
+		SetUpstream: func(pool, upstream, setting string, drain time.Duration) (Upstream, error) {
 			if pool != "web" || upstream != "10.0.0.21:8080" {
 				return Upstream{}, store.Errorf(store.NotFound, "there is no upstream %q in a pool %q", upstream, pool)
 			}
 			u := Upstream{ID: upstream, URL: "http://10.0.0.21:8080", State: setting, Weight: 1}
 			if setting == "enabled" {
 				u.State = "up"
+			}
+			if drain > 0 {
+				ends := time.Now().Add(drain)
+				u.DrainEnds = &ends
 			}
 			return u, nil
 		},

@@ -41,6 +41,9 @@ func (c AffinityConfig) Validate() []Fault {
 	case strings.ContainsFunc(c.Cookie, notOfToken):
 		add("cookie", "%q can't be the name of a cookie; use letters, digits, - and _", c.Cookie)
 	}
+	if c.hostOnly() && c.Path != "/" {
+		add("path", "browsers take a cookie with the name %q for the path \"/\" only, not for %q; change one of them", c.Cookie, c.Path)
+	}
 	if c.TTL < time.Second || c.TTL > epochLength {
 		add("ttl", "%s is out of range; use 1s to %s", c.TTL, "24h")
 	}
@@ -53,6 +56,20 @@ func (c AffinityConfig) Validate() []Fault {
 		add("path", "%q has a character that a cookie's path can't have; write it as in a URL, percent-encoded", c.Path)
 	}
 	return faults
+}
+
+// hostOnly tells whether the name's prefix makes browsers take the cookie for the
+// path "/" only (RFC 6265bis, 4.1.3; case does not count).
+func (c AffinityConfig) hostOnly() bool { return hasPrefixFold(c.Cookie, "__Host-") }
+
+// SecureOnly tells whether the name's prefix makes browsers take the cookie over
+// TLS only.
+func (c AffinityConfig) SecureOnly() bool {
+	return c.hostOnly() || hasPrefixFold(c.Cookie, "__Secure-")
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // notOfToken tells what a token can't have (RFC 9110, 5.6.2).

@@ -88,7 +88,7 @@ type TLSConfig struct {
 type UpstreamConfig struct {
 	ID             string // in the API and in metrics; "": the URL's "host:port"
 	URL            string // "http://10.0.0.21:8080" or "https://…", without a path
-	Weight         int    // 1 to 1000; 0: 1
+	Weight         int    // 1 to 256, as in an upstream's own Streamspace-Weight; 0: 1
 	MaxConnections int    // requests and upgraded connections at once; 0: no bound
 }
 
@@ -100,7 +100,6 @@ const (
 	defaultConnect   = 5 * time.Second
 	defaultIdle      = 60 * time.Second
 	defaultDrain     = time.Hour
-	mostWeight       = 1000
 )
 
 func (c PoolConfig) withDefaults() PoolConfig {
@@ -232,8 +231,13 @@ func (c PoolConfig) validate(f *configFaults, names map[string]bool) {
 	if !(c.Retry.Budget >= 0 && c.Retry.Budget <= 1) { // also not a number
 		f.add("retry.budget", "%g is out of range; it is retries in proportion to requests, 0 to 1", c.Retry.Budget)
 	}
-	if _, err := c.TLS.config("upstream"); err != nil {
+	switch _, err := c.TLS.config("upstream"); {
+	case err != nil:
 		f.add("tls."+err.key, "%s", err.text)
+	case c.TLS.ServerName != "" && badServerName(c.TLS.ServerName):
+		f.add("tls.server_name", "%q is not the name of a host; write it without scheme and port, like \"app.example.org\"", c.TLS.ServerName)
+	case c.TLS != TLSConfig{} && allPlain(c.Upstreams):
+		f.add("tls", "has no meaning for upstreams with http:// only; write https:// in their url, or remove it")
 	}
 	if !slices.Contains([]string{"", proxyV1, proxyV2}, c.ProxyProtocol) {
 		f.add("proxy_protocol", "%q is not one of: v1, v2", c.ProxyProtocol)
@@ -248,17 +252,19 @@ func (c PoolConfig) validate(f *configFaults, names map[string]bool) {
 }
 
 func (c UpstreamConfig) validate(f *configFaults, ids map[string]bool) {
-	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" && u.Path != "/" || strings.ContainsAny(c.URL, "?#") {
+	if badUpstreamURL(c.URL) {
 		f.add("url", "%q is not an upstream; write it like \"http://10.0.0.21:8080\"", c.URL)
 		return
+	}
+	if at, err := url.Parse(c.URL); err == nil && c.ID != hostPort(at) && !upstreamID.MatchString(c.ID) {
+		f.add("id", "%q is not an id; it is part of addresses of the API, so use 1 to 127 letters, digits, dots, colons, dashes and underscores", c.ID)
 	}
 	if ids[c.ID] {
 		f.add("url", "%q is there twice; give one of them another id, or one of them more weight", c.ID)
 	}
 	ids[c.ID] = true
-	if c.Weight < 0 || c.Weight > mostWeight {
-		f.add("weight", "%d is out of range; 1 to %d", c.Weight, mostWeight)
+	if c.Weight < 0 || c.Weight > maxWeight {
+		f.add("weight", "%d is out of range; 1 to %d", c.Weight, maxWeight)
 	}
 	if c.MaxConnections < 0 {
 		f.add("max_connections", "%d is negative; 0 is no bound", c.MaxConnections)
@@ -280,15 +286,17 @@ func (c RouteConfig) validate(f *configFaults, pools map[string]bool, seen map[[
 	case strings.ContainsAny(host, "*/:@ "):
 		f.add("host", "%q is not a host; write it without scheme and port, like \"desk.example.org\" or \"*.example.org\"", c.Host)
 	}
-	if !strings.HasPrefix(c.Path, "/") {
-		f.add("path", "%q must begin with a slash", c.Path)
-	}
+	f.checkPath("path", c.Path)
 	if !pools[c.Pool] {
 		f.add("pool", "%q is not one of pools", c.Pool)
 	}
 	key := [2]string{strings.ToLower(c.Host), c.Path}
 	if seen[key] {
-		f.add("path", "%q is routed twice for the host %q; the first would always win", c.Path, c.Host)
+		hosts := "for all hosts"
+		if c.Host != "" {
+			hosts = fmt.Sprintf("for the host %q", c.Host)
+		}
+		f.add("path", "%q is routed twice %s; the first would always win", c.Path, hosts)
 	}
 	seen[key] = true
 }

@@ -103,6 +103,9 @@ func (p *pool) setAffinity(h *fasthttp.ResponseHeader, affinity *Affinity, u *up
 		return
 	}
 	h.Add(fasthttp.HeaderSetCookie, p.cookieOf(affinity, u, secure, now))
+	if said := h.PeekAll(fasthttp.HeaderCacheControl); !hasToken(said, "private") && !hasToken(said, "no-store") {
+		h.Add(fasthttp.HeaderCacheControl, "private") // or a shared cache would hand the cookie to others
+	}
 }
 
 // cookieOf makes one cookie a second for each upstream: what it says does not

@@ -45,13 +45,17 @@ func PoolStrategies() []Strategy {
 
 // ParseStrategy is the strategy for agents of that name; the error lists the
 // valid words.
-func ParseStrategy(name string) (Strategy, error) { return parseStrategy(name, Strategies()) }
+func ParseStrategy(name string) (Strategy, error) {
+	return parseStrategy("strategy", name, Strategies())
+}
 
 // ParsePoolStrategy is the strategy for pools of that name; the error lists
 // the valid words.
-func ParsePoolStrategy(name string) (Strategy, error) { return parseStrategy(name, PoolStrategies()) }
+func ParsePoolStrategy(name string) (Strategy, error) {
+	return parseStrategy("policy", name, PoolStrategies())
+}
 
-func parseStrategy(name string, valid []Strategy) (Strategy, error) {
+func parseStrategy(what, name string, valid []Strategy) (Strategy, error) {
 	if s := Strategy(name); slices.Contains(valid, s) {
 		return s, nil
 	}
@@ -59,7 +63,7 @@ func parseStrategy(name string, valid []Strategy) (Strategy, error) {
 	for i, s := range valid {
 		words[i] = string(s)
 	}
-	return "", fmt.Errorf("%q is not a strategy; use one of: %s", name, strings.Join(words, ", "))
+	return "", fmt.Errorf("%q is not a %s; use one of: %s", name, what, strings.Join(words, ", "))
 }
 
 // Candidate is one place that work can go to.

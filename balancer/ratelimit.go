@@ -72,8 +72,8 @@ func (c RateLimitConfig) validate(f *configFaults, names map[string]bool, ofRout
 		f.add("match", "has no meaning inside a route, whose requests are meant")
 	case strings.ContainsAny(strings.TrimPrefix(c.Host, "*."), "*/:@ "):
 		f.add("match.host", "%q is not a host; write it without scheme and port, like \"desk.example.org\" or \"*.example.org\"", c.Host)
-	case c.Path != "" && !strings.HasPrefix(c.Path, "/"):
-		f.add("match.path", "%q must begin with a slash", c.Path)
+	case c.Path != "":
+		f.checkPath("match.path", c.Path)
 	}
 	if c.Requests < 1 || c.Requests > mostBurst {
 		f.add("requests", "%d is out of range; 1 to %d in each \"per\"", c.Requests, mostBurst)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -92,7 +93,7 @@ func TestConfigFaultsNameTheirKeys(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		`pools[0].name: "we b"`:                          func(c *Config) { c.Pools[0].Name, c.Routes[0].Pool = "we b", "we b" },
 		`pools[1].name: "web" is given twice`:            func(c *Config) { c.Pools = append(c.Pools, c.Pools[0]) },
-		`pools[0].policy: "fastest"`:                     func(c *Config) { c.Pools[0].Policy = "fastest" },
+		`pools[0].policy: "fastest" is not a policy`:     func(c *Config) { c.Pools[0].Policy = "fastest" },
 		`pools[0].hash.by: "moon"`:                       func(c *Config) { c.Pools[0].Policy, c.Pools[0].Hash.By = Hash, "moon" },
 		`pools[0].hash.name: is missing`:                 func(c *Config) { c.Pools[0].Policy, c.Pools[0].Hash.By = Hash, "header" },
 		`pools[0].hash: has no meaning`:                  func(c *Config) { c.Pools[0].Hash.By = "address" },
@@ -109,18 +110,70 @@ func TestConfigFaultsNameTheirKeys(t *testing.T) {
 		`pools[0].upstreams[0].url: "10.0.0.21"`:         func(c *Config) { c.Pools[0].Upstreams[0].URL = "10.0.0.21" },
 		`pools[0].upstreams[0].url: "http://a/path"`:     func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://a/path" },
 		`pools[0].upstreams[1].url: "10.0.0.21:8080" is`: func(c *Config) { c.Pools[0].Upstreams = append(c.Pools[0].Upstreams, c.Pools[0].Upstreams[0]) },
-		`pools[0].upstreams[0].weight: 1001`:             func(c *Config) { c.Pools[0].Upstreams[0].Weight = 1001 },
-		`pools[0].upstreams[0].max_connections: -1`:      func(c *Config) { c.Pools[0].Upstreams[0].MaxConnections = -1 },
-		`routes[0].host: "https://desk.example.org"`:     func(c *Config) { c.Routes[0].Host = "https://desk.example.org" },
-		`routes[0].path: "app" must begin`:               func(c *Config) { c.Routes[0].Path = "app" },
-		`routes[0].pool: "wbe" is not one`:               func(c *Config) { c.Routes[0].Pool = "wbe" },
-		`routes[1].path: "/" is routed twice`:            func(c *Config) { c.Routes = append(c.Routes, c.Routes[0]) },
+		`pools[0].upstreams[0].weight: 257`:              func(c *Config) { c.Pools[0].Upstreams[0].Weight = 257 },
+		`pools[0].upstreams[0].url: "http://a:0"`:        func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://a:0" },
+		`pools[0].upstreams[0].url: "http://a:99999"`:    func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://a:99999" },
+		`pools[0].upstreams[0].url: "http://a:"`:         func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://a:" },
+		`pools[0].upstreams[0].url: "http://[::1]:0"`:    func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://[::1]:0" },
+		`pools[0].upstreams[0].id: "a/b" is not an id`:   func(c *Config) { c.Pools[0].Upstreams[0].ID = "a/b" },
+		`pools[0].upstreams[0].id: "a b" is not an id`:   func(c *Config) { c.Pools[0].Upstreams[0].ID = "a b" },
+		`pools[0].upstreams[0].id: ".." is not an id`:    func(c *Config) { c.Pools[0].Upstreams[0].ID = ".." },
+		`pools[0].tls: has no meaning for upstreams`:     func(c *Config) { c.Pools[0].TLS.ServerName = "app.example.org" },
+		`pools[0].tls.server_name: "a b" is not`: func(c *Config) {
+			c.Pools[0].Upstreams[0].URL, c.Pools[0].TLS.ServerName = "https://a", "a b"
+		},
+		`pools[0].affinity.path: browsers take`: func(c *Config) {
+			c.Pools[0].Affinity = &AffinityConfig{Cookie: "__host-x", TTL: time.Hour, Path: "/app"}
+		},
+		`routes[0].path: "/app?x" has a query`:               func(c *Config) { c.Routes[0].Path = "/app?x" },
+		`routes[0].path: "/app#x" has a query or a fragment`: func(c *Config) { c.Routes[0].Path = "/app#x" },
+		`routes[0].path: "/a%20b" is percent-encoded`:        func(c *Config) { c.Routes[0].Path = "/a%20b" },
+		`routes[0].path: "/app " has a control`:              func(c *Config) { c.Routes[0].Path = "/app " },
+		`routes[0].path: "/a//b" has an empty`:               func(c *Config) { c.Routes[0].Path = "/a//b" },
+		`routes[0].path: "/a/.." has an empty`:               func(c *Config) { c.Routes[0].Path = "/a/.." },
+		`rate_limits[0].match.path: "/a?b" has a query`: func(c *Config) {
+			c.RateLimits = []RateLimitConfig{{Name: "a", By: ByRoute, Path: "/a?b", Requests: 1}}
+		},
+		`pools[0].upstreams[0].max_connections: -1`:   func(c *Config) { c.Pools[0].Upstreams[0].MaxConnections = -1 },
+		`routes[0].host: "https://desk.example.org"`:  func(c *Config) { c.Routes[0].Host = "https://desk.example.org" },
+		`routes[0].path: "app" must begin`:            func(c *Config) { c.Routes[0].Path = "app" },
+		`routes[0].pool: "wbe" is not one`:            func(c *Config) { c.Routes[0].Pool = "wbe" },
+		`routes[1].path: "/" is routed twice for all`: func(c *Config) { c.Routes = append(c.Routes, c.Routes[0]) },
 	} {
 		c := good()
 		change(&c)
 		faults := c.Validate()
 		if len(faults) != 1 || !strings.HasPrefix(faults[0].Key+": "+faults[0].Text, want) {
 			t.Errorf("%v, not %s", faults, want)
+		}
+	}
+}
+
+// TestConfigsThatAreUnusualAreValid: each is near to one that is a fault.
+func TestConfigsThatAreUnusualAreValid(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"IPv6":                   func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://[::1]:8080" },
+		"IPv6, default port":     func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://[::1]" },
+		"the highest port":       func(c *Config) { c.Pools[0].Upstreams[0].URL = "http://a:65535/" },
+		"an id with a port":      func(c *Config) { c.Pools[0].Upstreams[0].ID = "web-1.example.org:80" },
+		"a scheme in upper case": func(c *Config) { c.Pools[0].Upstreams[0].URL, c.Pools[0].TLS.ServerName = "HTTPS://a", "x" },
+		"an address as name":     func(c *Config) { c.Pools[0].Upstreams[0].URL, c.Pools[0].TLS.ServerName = "https://a", "::1" },
+		"http and https": func(c *Config) {
+			c.Pools[0].Upstreams = append(c.Pools[0].Upstreams, UpstreamConfig{URL: "https://a"})
+			c.Pools[0].TLS.ServerName = "a.example.org"
+		},
+		"a __Host- cookie": func(c *Config) {
+			c.Pools[0].Affinity = &AffinityConfig{Cookie: "__Host-x", TTL: time.Hour, Path: "/"}
+		},
+		"the highest weight":     func(c *Config) { c.Pools[0].Upstreams[0].Weight = 256 },
+		"a path with a space":    func(c *Config) { c.Routes[0].Path = "/My App/" },
+		"a path in UTF-8":        func(c *Config) { c.Routes[0].Path = "/café" },
+		"a path with three dots": func(c *Config) { c.Routes[0].Path = "/.../.well-known" },
+	} {
+		c := Config{Pools: []PoolConfig{{Name: "web", Upstreams: []UpstreamConfig{{URL: "http://10.0.0.21:8080"}}}}, Routes: []RouteConfig{{Path: "/", Pool: "web"}}}
+		change(&c)
+		if faults := c.Validate(); len(faults) > 0 {
+			t.Errorf("%s: %v", name, faults)
 		}
 	}
 }

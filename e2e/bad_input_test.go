@@ -486,9 +486,12 @@ func TestAFolderThatCannotBeMadeNamesItsSetting(t *testing.T) {
 		t.Errorf("dev: exit status %d, want 1", status)
 	}
 	wants(t, output, "--data: ", filepath.Dir(inFile))
-	for _, tls := range []string{"self_signed", "off"} {
+	for tls, listen := range map[string]string{
+		"self_signed": `https: "127.0.0.1:0", http: ""`,
+		"off":         `http: "127.0.0.1:0"`,
+	} {
 		file := writeText(t, filepath.Join(folder, tls+".yml"), fmt.Sprintf(
-			"listen: {https: \"127.0.0.1:0\", http: \"\", admin: \"\"}\ntls: {%s: true}\nstore: {sqlite: {path: %q}}\n", tls, filepath.Join(inFile, "s.db")))
+			"listen: {%s, admin: \"\"}\ntls: {%s: true}\nstore: {sqlite: {path: %q}}\n", listen, tls, filepath.Join(inFile, "s.db")))
 		status, output := runToEnd(t, "edge", "--config", file)
 		if status != 1 {
 			t.Errorf("%s: exit status %d, want 1", tls, status)

@@ -21,6 +21,9 @@ type Options struct {
 	Proxies []netip.Prefix
 	// Refused is told why a proxy's connection was closed. nil: not told.
 	Refused func(proxy net.Addr, why error)
+	// Stray is told of a connection that looks as if it began with a PROXY header
+	// although none of Proxies made it. nil: not told.
+	Stray func(from net.Addr)
 }
 
 // Listen makes a *Conn of every connection, which must be of TCP.
@@ -52,6 +55,7 @@ type Conn struct {
 
 	// The reader's, until begins is false.
 	begins        bool   // a PROXY header comes first
+	heard         bool   // its first bytes have been looked at
 	ahead         []byte // was read behind it
 	failed        error  // of the header
 	remote, local net.Addr
@@ -126,6 +130,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 func (c *Conn) read(p []byte) (int, error) {
 	if c.begins {
+		c.heard = true
 		c.begin()
 	}
 	if c.failed != nil {
@@ -138,7 +143,14 @@ func (c *Conn) read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if !c.heard && n > 0 {
+		c.heard = true
+		if c.options.Stray != nil && IsHeader(p[:n]) {
+			c.options.Stray(c.remote)
+		}
+	}
+	return n, err
 }
 
 func (c *Conn) Write(p []byte) (written int, err error) {

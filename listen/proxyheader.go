@@ -25,6 +25,11 @@ var (
 	signatureV2 = []byte("\r\n\r\n\x00\r\nQUIT\n")
 )
 
+// IsHeader tells whether what a connection begins with looks like a PROXY header.
+func IsHeader(b []byte) bool {
+	return bytes.HasPrefix(b, signatureV1) || bytes.HasPrefix(b, signatureV2)
+}
+
 // begin reads the PROXY header, when there is one.
 func (c *Conn) begin() {
 	err := c.readHeader()

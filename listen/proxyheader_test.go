@@ -168,3 +168,23 @@ func FuzzPROXYHeader(f *testing.F) {
 		}
 	})
 }
+
+// TestAStrayHeaderIsToldOnce, and read like all else.
+func TestAStrayHeaderIsToldOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent  string
+		stray bool
+	}{
+		"version 1":       {"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nPROXY again", true},
+		"version 2":       {string(headerOf(t, 2, "192.0.2.1:1", "192.0.2.2:2")), true},
+		"a request":       {"GET /PROXY HTTP/1.1\r\n", false},
+		"a method PROXYS": {"PROXYS / HTTP/1.1\r\n", false},
+	} {
+		conn, _ := accepted(t, "10.0.0.0/8", c.sent)
+		told := 0
+		conn.options.Stray = func(net.Addr) { told++ }
+		if got, err := io.ReadAll(conn); err != nil || string(got) != c.sent || (told == 1) != c.stray || told > 1 {
+			t.Errorf("%s: %q, %v, told %d times", name, got, err, told)
+		}
+	}
+}

@@ -168,14 +168,61 @@ func (c *edgeConfig) validateBalancer(f *faults) {
 		f.add(fault.Key, "%s", fault.Text)
 	}
 	for i, p := range c.Pools {
-		if p.Affinity != nil && auth.IsLoginCookie(p.Affinity.Cookie) {
-			f.add(fmt.Sprintf("pools[%d].affinity.cookie", i), "%q is the console's own log-in cookie; choose another name, like SSAFFINITY", p.Affinity.Cookie)
+		key := fmt.Sprintf("pools[%d]", i)
+		p.refuseZeros(f, key)
+		if p.Affinity == nil {
+			continue
+		}
+		cookie := balancer.AffinityConfig{Cookie: p.Affinity.Cookie}
+		switch {
+		case auth.IsLoginCookie(cookie.Cookie):
+			f.add(key+".affinity.cookie", "%q is the console's own log-in cookie; choose another name, like SSAFFINITY", cookie.Cookie)
+		case c.TLS.Off && cookie.SecureOnly():
+			f.add(key+".affinity.cookie", "browsers take a cookie with the name %q over TLS only, which tls.off turns off; choose another name, like SSAFFINITY", cookie.Cookie)
+		}
+	}
+	for i, r := range c.Routes {
+		if path := []byte(r.Path); r.Host == "" && (isOwn(path) || isOwn(append(path, '/'))) {
+			f.add(fmt.Sprintf("routes[%d].path", i), "%q is the edge's own on all hosts; give the route a host, or another path", r.Path)
 		}
 	}
 	for i, text := range c.TrustedProxies {
 		if _, err := parseNetwork(text); err != nil {
 			f.add(fmt.Sprintf("trusted_proxies[%d]", i), "%s", err)
 		}
+	}
+}
+
+// refuseZeros tells of values that a 0 in the file does not turn off: the balancer
+// takes it for one that was not given.
+func (p poolConfig) refuseZeros(f *faults, pool string) {
+	refuse := func(key string, zero bool, advice string) {
+		if key = pool + "." + key; zero && f.has(key) {
+			f.add(key, "0 is no value of it; %s", advice)
+		}
+	}
+	const time = "write a time above 0, or leave it out"
+	if p.Affinity != nil {
+		refuse("affinity.ttl", p.Affinity.TTL == 0, "write 1s to 24h, or leave it out for 1h")
+	}
+	refuse("queue.size", p.Queue.Size == 0, "write 1 or more, or leave it out for 1000; queue.timeout bounds the wait")
+	refuse("queue.timeout", p.Queue.Timeout == 0, time)
+	refuse("retry.attempts", p.Retry.Attempts == 0, "1 sends each request once; left out it is 3")
+	refuse("retry.budget", p.Retry.Budget == 0, "retry.attempts: 1 turns retries off; left out it is 0.2")
+	refuse("timeouts.connect", p.Timeouts.Connect == 0, time)
+	refuse("timeouts.idle", p.Timeouts.Idle == 0, time)
+	refuse("timeouts.keep", p.Timeouts.Keep == 0, time)
+	refuse("drain", p.Drain == 0, "write a time above 0, like 1s, or leave it out for 1h")
+	refuse("health.interval", p.Health.Interval == 0, time)
+	refuse("health.timeout", p.Health.Timeout == 0, time)
+	refuse("health.healthy", p.Health.Healthy == 0, "write 1 or more, or leave it out for 2")
+	refuse("health.unhealthy", p.Health.Unhealthy == 0, "write 1 or more, or leave it out for 2")
+	refuse("passive.failures", p.Passive.Failures == 0, "write 1 or more, or leave it out for 5")
+	refuse("passive.eject", p.Passive.Eject == 0, time)
+	refuse("passive.max_eject", p.Passive.MaxEject == 0, time)
+	refuse("passive.max_out", p.Passive.MaxOut == 0, "write a share above 0, or leave it out for 0.5")
+	for i, u := range p.Upstreams {
+		refuse(fmt.Sprintf("upstreams[%d].weight", i), u.Weight == 0, "write 1 to 256; an upstream that is to get nothing is disabled through the API, or left out")
 	}
 }
 
@@ -187,8 +234,13 @@ func parseNetwork(text string) (netip.Prefix, error) {
 		}
 	}
 	p, err := netip.ParsePrefix(text)
-	if err != nil {
+	switch {
+	case err != nil:
 		return p, fmt.Errorf("%q is not a network; write it like \"10.0.0.0/8\" or \"192.0.2.7\"", text)
+	case p.Bits() == 0:
+		return p, fmt.Errorf("%q is everybody, who could then claim any address; name the proxies or their network", text)
+	case p != p.Masked():
+		return p, fmt.Errorf("%q is an address within a network; write \"%s\" for the network or \"%s\" for the address", text, p.Masked(), p.Addr())
 	}
-	return p.Masked(), nil
+	return p, nil
 }

@@ -101,7 +101,7 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 		smallestEdge + "tls: {off: true}\n":                                                                                        "edge.yml:2:1: tls: is set twice; the first is on line 1",
 		smallestEdge + "pools:\n  - name: web":                                                                                     "edge.yml:3:5: pools[0].upstreams: at least one is needed",
 		smallestEdge + "pools:\n  - {name: web, upstreams: [{url: 10.0.0.21}]}\nroutes: [{path: app, pool: wbe}]\n":                `edge.yml:4:17: routes[0].path: "app" must begin with a slash`,
-		smallestEdge + "pools: [{name: web, policy: fastest, upstreams: [{url: \"http://a\"}]}]\n":                                 `edge.yml:2:29: pools[0].policy: "fastest" is not a strategy; use one of: round_robin`,
+		smallestEdge + "pools: [{name: web, policy: fastest, upstreams: [{url: \"http://a\"}]}]\n":                                 `edge.yml:2:29: pools[0].policy: "fastest" is not a policy; use one of: round_robin`,
 		smallestEdge + "pools: [{name: web, affinity: {ttl: 48h}, upstreams: [{url: \"http://a\", wait: 1}]}]\n":                   "edge.yml:2:73: pools[0].upstreams[0].wait: unknown key",
 		smallestEdge + "pools: [{name: web, affinity: {cookie: __Host-streamspace}, upstreams: [{url: \"http://a\"}]}]\n":          `edge.yml:2:40: pools[0].affinity.cookie: "__Host-streamspace" is the console's own log-in cookie`,
 		smallestEdge + "pools: [{name: web, affinity: {cookie: streamspace}, upstreams: [{url: \"http://a\"}]}]\n":                 `pools[0].affinity.cookie: "streamspace" is the console's own log-in cookie`,
@@ -224,9 +224,8 @@ func TestWithoutTLSTheDefaultOfHTTPSIsNotOpened(t *testing.T) {
 	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {http: \":8080\"}\n"), config); err != nil || config.Listen.HTTPS != "" {
 		t.Errorf("listen.https is %q, %v", config.Listen.HTTPS, err)
 	}
-	config = defaultEdgeConfig()
-	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {https: \":443\"}\n"), config); err != nil || config.Listen.HTTPS != ":443" {
-		t.Errorf("listen.https is %q although it is set, %v", config.Listen.HTTPS, err)
+	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {https: \":443\"}\n"), defaultEdgeConfig()); err == nil || !strings.Contains(err.Error(), "edge.yml:2:17: listen.https: can't be used with tls.off") {
+		t.Errorf("listen.https with tls.off: %v", err)
 	}
 	if err := parseConfig("edge.yml", []byte("tls: {off: true}\nlisten: {http: \"\"}\n"), defaultEdgeConfig()); err == nil {
 		t.Error("an edge that listens nowhere is valid")

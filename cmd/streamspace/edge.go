@@ -75,6 +75,7 @@ type edge struct {
 	log    *zap.Logger
 
 	reloading sync.Mutex
+	balances  balancer.Config // the latest one of balancer; guarded by reloading once the edge serves
 
 	registry     *prometheus.Registry
 	certificates *certificates // nil when TLS is off
@@ -94,6 +95,7 @@ type edge struct {
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	access       *accesslog.Log   // nil: off
 
+	arrivals *arrivals
 	public   []net.Listener
 	admin    net.Listener
 	server   *fasthttp.Server
@@ -118,6 +120,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 			}
 			return 1
 		}))
+	e.arrivals = newArrivals(log.Named("accept"), e.registry)
 	for _, step := range []func(context.Context) error{
 		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
 	} {
@@ -263,7 +266,7 @@ func (e *edge) serve(ctx context.Context) error {
 	if e.admin != nil {
 		start("admin", func() error { return closedIsNil(e.adminWeb.Serve(e.admin)) })
 	}
-	e.log.Info("serving", zap.String("node", e.config.Node.ID), zap.String("address", e.address()), zap.String("version", version))
+	e.log.Info("serving", e.serving()...)
 
 	var err error
 	select {
@@ -292,7 +295,8 @@ func closedIsNil(err error) error {
 func (e *edge) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), e.config.Drain.Timeout.std())
 	defer cancel()
-	e.log.Info("draining", zap.Duration("timeout", e.config.Drain.Timeout.std()))
+	e.log.Info("draining", append(e.inWork().fields(), zap.Duration("timeout", e.config.Drain.Timeout.std()))...)
+	defer tellDrain(e.log, e.inWork)()
 	e.draining.Store(true)
 	e.leaveCluster(ctx)
 	for _, l := range e.public {

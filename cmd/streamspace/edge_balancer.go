@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
@@ -25,7 +26,8 @@ func (e *edge) openBalancer(ctx context.Context) error {
 			e.coord.Publish(context.Background(), store.Event{Type: "pool", ID: pool})
 		},
 	})
-	e.balancer.Load(e.config.balancerConfig())
+	e.balances = e.config.balancerConfig()
+	e.balancer.Load(e.balances)
 	return nil
 }
 
@@ -42,8 +44,8 @@ func (e *edge) pools() []api.Pool {
 	return pools
 }
 
-func (e *edge) setUpstream(pool, upstream, setting string) (api.Upstream, error) {
-	u, err := e.balancer.Set(pool, upstream, balancer.Setting(setting), 0)
+func (e *edge) setUpstream(pool, upstream, setting string, drain time.Duration) (api.Upstream, error) {
+	u, err := e.balancer.Set(pool, upstream, balancer.Setting(setting), drain)
 	if errors.Is(err, balancer.ErrUnknown) {
 		return api.Upstream{}, store.Errorf(store.NotFound, "%v", err)
 	}

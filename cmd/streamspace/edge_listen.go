@@ -82,7 +82,7 @@ func (e *edge) secure(context.Context) error {
 		if e.certificates != nil {
 			l = newTLSListener(l, e.certificates.serverTLS(e.protocols()...))
 		}
-		e.public[i] = reactor.Lend(l)
+		e.public[i] = reactor.LendTelling(l, e.arrivals.handshakeFailed)
 	}
 	if e.redirect != nil {
 		e.redirect = e.wait(e.redirect)
@@ -93,9 +93,7 @@ func (e *edge) secure(context.Context) error {
 // wait gives the connections of l their PROXY headers and their timeouts.
 func (e *edge) wait(l net.Listener) net.Listener {
 	o := e.config.accepting()
-	o.Refused = func(proxy net.Addr, why error) {
-		e.log.Warn("connection of a proxy refused", zap.Stringer("proxy", proxy), zap.Error(why))
-	}
+	o.Refused, o.Stray = e.arrivals.headerRefused, e.arrivals.headerStray
 	return listen.Listen(l, o)
 }
 
@@ -118,6 +116,26 @@ func listenError(key, address string, err error) error {
 		advice = "this host does not have that address"
 	}
 	return fmt.Errorf("%s: can't listen on %s: %s (%w)", key, address, advice, err)
+}
+
+// serving is what the log says of an edge that has started: where it listens, and
+// how much it balances.
+func (e *edge) serving() []zap.Field {
+	fields := []zap.Field{zap.String("node", e.config.Node.ID), zap.String("address", e.address()), zap.String("version", version)}
+	public := "https"
+	if e.config.TLS.Off {
+		public = "http"
+	}
+	for _, l := range e.public {
+		fields = append(fields, zap.Stringer(public, l.Addr()))
+	}
+	if e.redirect != nil {
+		fields = append(fields, zap.Stringer("http", e.redirect.Addr()))
+	}
+	if e.admin != nil {
+		fields = append(fields, zap.Stringer("admin", e.admin.Addr()))
+	}
+	return append(fields, zap.Int("pools", len(e.config.Pools)), zap.Int("routes", len(e.config.Routes)))
 }
 
 // address is where the edge can be reached from this host: "https://HOST:PORT".

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 
 	"go.uber.org/zap"
 
+	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -50,14 +53,43 @@ func (e *edge) reload() (changed []string, err error) {
 		return nil, err
 	}
 	changed = []string{"pools", "routes", "rate_limits", "trusted_proxies"}
+	var fields []zap.Field
+	renewed := false
 	if e.certificates != nil && !config.TLS.Off && !config.TLS.SelfSigned {
+		before := e.certificates.current.Load()
 		if err := e.certificates.load(config.TLS.CertFile, config.TLS.KeyFile); err != nil {
 			e.log.Error("reload: the certificate can't be used, nothing was changed", zap.Error(err))
 			return nil, store.Errorf(store.Invalid, "nothing was changed: %v", err)
 		}
 		changed = append(changed, "tls.cert_file", "tls.key_file")
+		renewed = !slices.EqualFunc(before.Certificate, e.certificates.current.Load().Certificate, bytes.Equal)
+		fields = append(fields, zap.String("cert_file", config.TLS.CertFile), zap.Bool("certificate_renewed", renewed))
 	}
-	e.balancer.Load(config.balancerConfig())
-	e.log.Info("reload: done; other changes of the config need a restart", zap.Strings("changed", changed), zap.String("cert_file", config.TLS.CertFile))
+	serves := config.balancerConfig()
+	differs := e.balances.ChangesTo(serves)
+	e.balancer.Load(serves)
+	e.balances = serves
+	e.tellReload(differs, renewed, slices.DeleteFunc(changedKeys(e.config, config), func(key string) bool { return slices.Contains(changed, key) }), fields)
 	return changed, nil
+}
+
+// tellReload says what a reload changed, and which keys count from the next
+// start only.
+func (e *edge) tellReload(differs balancer.Changes, renewed bool, later []string, fields []zap.Field) {
+	for _, list := range []struct {
+		name string
+		what []string
+	}{{"added", differs.Added}, {"changed", differs.Changed}, {"removed", differs.Removed}, {"needs_restart", later}} {
+		if len(list.what) > 0 {
+			fields = append(fields, zap.Strings(list.name, list.what))
+		}
+	}
+	switch {
+	case len(later) > 0:
+		e.log.Warn("reload: done, but some changes of the config need a restart", fields...)
+	case differs.None() && !renewed:
+		e.log.Info("reload: done; nothing in the config has changed, and the files that it names were read again", fields...)
+	default:
+		e.log.Info("reload: done", fields...)
+	}
 }

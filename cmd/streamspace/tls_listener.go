@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
@@ -26,7 +27,10 @@ func (p httpsPort) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-var errPlainHTTP = errors.New("plain HTTP to a port of TLS")
+var (
+	errPlainHTTP   = errors.New("plain HTTP to a port of TLS")
+	errStrayHeader = errors.New("a PROXY header of somebody whom listen.proxy_protocol does not name")
+)
 
 const plainHTTPAnswer = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" +
 	"This port speaks HTTPS; write https:// instead of http://.\n"
@@ -39,6 +43,9 @@ const (
 )
 
 func refusePlainHTTP(conn net.Conn, arrived []byte) error {
+	if listen.IsHeader(arrived) {
+		return errStrayHeader
+	}
 	if c := arrived[0]; c < 'A' || c > 'Z' { // a method; a TLS record begins with 22 (RFC 8446 section 5.1)
 		return nil
 	}

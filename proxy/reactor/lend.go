@@ -11,8 +11,12 @@ import (
 // Lend lets TakeOver have what l accepts, of TLS too, from a fasthttp server.
 // Without it a server must have KeepHijackedConns set, and then loses a buffer
 // of the size of its ReadBufferSize with every connection.
-func Lend(l net.Listener) net.Listener {
-	return lender{l, &sync.Pool{New: func() any {
+func Lend(l net.Listener) net.Listener { return LendTelling(l, nil) }
+
+// LendTelling is Lend for a listener of TLS, which tells each handshake that
+// failed, once, on the goroutine of its connection. failed may be nil.
+func LendTelling(l net.Listener, failed func(client net.Addr, err error)) net.Listener {
+	return lender{l, failed, &sync.Pool{New: func() any {
 		b := make([]byte, 0, 80<<10) // 64 KiB of a body with the records' headers and seals
 		return &b
 	}}}
@@ -20,6 +24,7 @@ func Lend(l net.Listener) net.Listener {
 
 type lender struct {
 	net.Listener
+	failed  func(client net.Addr, err error) // nil: nobody is told
 	buffers *sync.Pool
 }
 
@@ -29,7 +34,7 @@ func (l lender) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if secure, ok := conn.(secured); ok {
-		lent := &lentTLS{lent: lent{Conn: conn}, secure: secure, buffers: l.buffers}
+		lent := &lentTLS{lent: lent{Conn: conn}, secure: secure, failed: l.failed, buffers: l.buffers}
 		if on, ok := conn.(interface{ NetConn() net.Conn }); ok {
 			lent.transport, _ = on.NetConn().(*Transport)
 		}
@@ -70,6 +75,9 @@ type lentTLS struct {
 	secure    secured
 	transport *Transport // nil: there is none
 	buffers   *sync.Pool // of *[]byte, for several records
+
+	failed func(client net.Addr, err error) // of the handshake; nil: told, or nobody asks
+	shaken bool                             // hands, by Read
 }
 
 // Write sends several records in one system call; crypto/tls makes one of each.
@@ -87,7 +95,26 @@ func (c *lentTLS) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *lentTLS) Handshake() error                     { return c.secure.Handshake() }
+// Read shakes hands first, which a server that offers one protocol leaves to it.
+func (c *lentTLS) Read(p []byte) (int, error) {
+	if !c.shaken {
+		if err := c.Handshake(); err != nil {
+			return 0, err
+		}
+		c.shaken = true
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *lentTLS) Handshake() error {
+	err := c.secure.Handshake()
+	if failed := c.failed; err != nil && failed != nil {
+		c.failed = nil
+		failed(c.RemoteAddr(), err)
+	}
+	return err
+}
+
 func (c *lentTLS) ConnectionState() tls.ConnectionState { return c.secure.ConnectionState() }
 
 // TakeOver takes a hijacked connection from the fasthttp server of a listener

@@ -22,11 +22,19 @@ func (p *pool) answered(u *upstream, status int, now time.Time, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retries = min(p.retries+p.config.Retry.Budget, mostBudget)
-	p.judge(u, status < 500, now)
+	if !aboutRequest(status) {
+		p.judge(u, status < 500, now)
+	}
 	if over {
 		u.active--
 		p.letIn(now)
 	}
+}
+
+// aboutRequest tells the statuses of 5xx that say of the request, not of the
+// upstream, that it can't be served: any client can have them at will.
+func aboutRequest(status int) bool {
+	return status == fasthttp.StatusNotImplemented || status == fasthttp.StatusHTTPVersionNotSupported
 }
 
 // failed notes that no answer came.

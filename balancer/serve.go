@@ -197,6 +197,7 @@ func (s *serving) try(u *upstream) *failure {
 		protocol = string(response.Header.Peek(fasthttp.HeaderUpgrade))
 	}
 	stripConnection(&response.Header, has)
+	ownVersion(&response.Header)
 	response.Header.SetCanonical(requestIDName, []byte(s.id))
 	s.tellLimits(&response.Header)
 	s.pool.setAffinity(&response.Header, s.rules.affinity, u, &s.wish, s.ctx.IsTLS(), now)

@@ -32,15 +32,12 @@ func (s *serving) bytes() (in, out int64) {
 	return in, out
 }
 
+// bytesIn are those of the body that were read: a client may have announced more.
 func (s *serving) bytesIn() int64 {
-	switch length := s.ctx.Request.Header.ContentLength(); {
-	case s.sent != nil:
+	if s.sent != nil {
 		return s.sent.n
-	case length > 0:
-		return int64(length)
-	default:
-		return 0
 	}
+	return s.read
 }
 
 // ended is the word for how the request has ended.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 )
 
@@ -11,7 +13,8 @@ import (
 type Pool struct {
 	Name      string     `json:"name"`
 	Policy    string     `json:"policy"`
-	Waiting   int        `json:"waiting"` // requests that wait for room
+	Waiting   int        `json:"waiting"`           // requests that wait for room
+	Removed   bool       `json:"removed,omitempty"` // not in the config any more; it only drains
 	Upstreams []Upstream `json:"upstreams"`
 }
 
@@ -36,11 +39,14 @@ func (s *server) listPools(w http.ResponseWriter, _ *http.Request, _ auth.Caller
 
 // setUpstream answers an operator's word on an upstream.
 func (s *server) setUpstream(setting string) handler {
-	return func(w http.ResponseWriter, r *http.Request, _ auth.Caller) error {
-		u, err := s.o.SetUpstream(r.PathValue("pool"), r.PathValue("upstream"), setting)
+	return func(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
+		pool, upstream := r.PathValue("pool"), r.PathValue("upstream")
+		u, err := s.o.SetUpstream(pool, upstream, setting)
 		if err != nil {
 			return err
 		}
+		s.o.Log.Info("an operator has set an upstream", zap.String("pool", pool), zap.String("upstream", upstream), zap.String("to", setting),
+			zap.String("key", caller.KeyID), zap.String("key_name", caller.Name))
 		return s.writeJSON(w, http.StatusAccepted, u)
 	}
 }

@@ -3,6 +3,7 @@ package balancer
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -50,8 +51,12 @@ func (p *pool) judge(u *upstream, ok bool, now time.Time) {
 	u.outUntil = until
 	if ejected {
 		u.readySince = until
-		p.changed(u, "ejected")
+		p.changed(u, "ejected", p.ejectedWhy())
 	}
+}
+
+func (p *pool) ejectedWhy() string {
+	return fmt.Sprintf("it failed %d requests in a row", p.outliers.config.Failures)
 }
 
 // rules are what a pool's config says to one request, from its beginning to its
@@ -186,7 +191,7 @@ func (p *pool) reported(u *upstream, ok bool, a Answer) {
 		asked = a.Weight
 	}
 	if u.leaving != a.Drain {
-		p.changed(u, map[bool]string{true: "asks to be drained", false: "asks for work again"}[a.Drain])
+		p.changed(u, map[bool]string{true: "asks to be drained", false: "asks for work again"}[a.Drain], "its health check says so")
 	}
 	away := !u.usable()
 	u.asked, u.leaving = asked, a.Drain
@@ -214,7 +219,7 @@ func (p *pool) turned(ctx context.Context, u *upstream, up bool, why string) {
 		u.down = why
 	}
 	if !up || !first {
-		p.changed(u, map[bool]string{true: "up", false: "down"}[up])
+		p.changed(u, map[bool]string{true: "up", false: "down"}[up], why)
 	}
 }
 

@@ -33,10 +33,11 @@ type Options struct {
 // Balancer sends requests to the upstreams of pools. Its methods are safe for
 // concurrent use.
 type Balancer struct {
-	options Options
-	log     *zap.Logger
-	buffers *buffers
-	visits  visits
+	options  Options
+	log      *zap.Logger
+	buffers  *buffers
+	visits   visits
+	warnings warnings
 
 	servings sync.Pool // of requests that are over, to be used again
 
@@ -193,6 +194,7 @@ func (b *Balancer) sweep() {
 			return
 		case now := <-tick.C:
 			b.visits.abortLeft(now)
+			b.tellMissed(now)
 			b.sweepPools(now)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-	"go.uber.org/zap"
 
 	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -130,11 +129,8 @@ func (b *Balancer) record(s *serving) {
 	} else {
 		s.pool.metrics.unserved.count(s.status)
 	}
-	if s.refused != nil && s.refused.code != rateLimited { // which can be many, and has a metric
-		b.log.Warn("request refused", zap.String("request", s.id), zap.String("pool", s.pool.name), zap.String("upstream", upstream),
-			zap.Int("status", s.status), zap.String("code", s.refused.code), zap.Error(s.refused.cause))
-	}
-	if b.options.Access == nil {
+	warns := s.refused != nil && s.refused.code != rateLimited // which can be many, and has a metric
+	if b.options.Access == nil && !warns {
 		return
 	}
 	var e accesslog.Entry
@@ -142,6 +138,12 @@ func (b *Balancer) record(s *serving) {
 		e = *s.kept
 	} else {
 		e = s.entry()
+	}
+	if warns {
+		b.warn(s, &e, over)
+	}
+	if b.options.Access == nil {
+		return
 	}
 	e.Status, e.BytesIn, e.BytesOut, e.Duration = s.status, in, out, lasted
 	e.Server, e.Attempts, e.Queued, e.Upstream, e.Ended = upstream, s.tries, s.queued, s.answered, s.ended()

@@ -97,6 +97,12 @@ func (e *Entry) append(b []byte) []byte {
 	return append(b, '}', '\n')
 }
 
+// ShownPath is the path as the log shows it: without credentials, and cut.
+func (e *Entry) ShownPath() []byte {
+	path := redacted(e.Path)
+	return path[:min(len(path), mostPath)]
+}
+
 // redacted is a path without what looks like a key or a ticket of the edge's: no
 // path has one, but clients make mistakes.
 func redacted(path []byte) []byte {

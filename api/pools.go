@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -12,7 +14,8 @@ import (
 type Pool struct {
 	Name      string     `json:"name"`
 	Policy    string     `json:"policy"`
-	Waiting   int        `json:"waiting"` // requests that wait for room
+	Waiting   int        `json:"waiting"`           // requests that wait for room
+	Removed   bool       `json:"removed,omitempty"` // not in the config any more; it only drains
 	Upstreams []Upstream `json:"upstreams"`
 }
 
@@ -42,7 +45,7 @@ const longestDrain = duration(30 * 24 * time.Hour)
 // setUpstream answers an operator's word on an upstream; a drain's may say how
 // long it takes.
 func (s *server) setUpstream(setting string) handler {
-	return func(w http.ResponseWriter, r *http.Request, _ auth.Caller) error {
+	return func(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
 		timeout, may := duration(-1), fields{}
 		if setting == "draining" {
 			may["timeout"] = &timeout
@@ -56,10 +59,13 @@ func (s *server) setUpstream(setting string) handler {
 		case timeout < duration(time.Millisecond) || timeout > longestDrain:
 			return store.Errorf(store.Invalid, "timeout %s is out of range; 1ms to %s, or leave it out for the pool's", timeout, longestDrain)
 		}
-		u, err := s.o.SetUpstream(r.PathValue("pool"), r.PathValue("upstream"), setting, time.Duration(timeout))
+		pool, upstream := r.PathValue("pool"), r.PathValue("upstream")
+		u, err := s.o.SetUpstream(pool, upstream, setting, time.Duration(timeout))
 		if err != nil {
 			return err
 		}
+		s.o.Log.Info("an operator has set an upstream", zap.String("pool", pool), zap.String("upstream", upstream), zap.String("to", setting),
+			zap.String("key", caller.KeyID), zap.String("key_name", caller.Name))
 		return s.writeJSON(w, http.StatusAccepted, u)
 	}
 }

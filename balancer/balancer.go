@@ -33,10 +33,11 @@ type Options struct {
 // Balancer sends requests to the upstreams of pools. Its methods are safe for
 // concurrent use.
 type Balancer struct {
-	options Options
-	log     *zap.Logger
-	buffers *buffers
-	visits  visits
+	options  Options
+	log      *zap.Logger
+	buffers  *buffers
+	visits   visits
+	warnings warnings
 
 	servings sync.Pool // of requests that are over, to be used again
 
@@ -49,9 +50,9 @@ type Balancer struct {
 
 	loading sync.Mutex // one Load at a time
 	table   atomic.Pointer[table]
-	retired []*pool        // not in the table any more, but with clients; guarded by loading
-	told    map[place]bool // has series in the metrics; guarded by loading
-	stale   bool           // something has gone of which they tell; guarded by loading
+	retired atomic.Pointer[[]*pool] // not in the table any more, but with clients; changed under loading
+	told    map[place]bool          // has series in the metrics; guarded by loading
+	stale   bool                    // something has gone of which they tell; guarded by loading
 }
 
 // table is what a config comes to. It is not changed.
@@ -77,6 +78,7 @@ func New(o Options) *Balancer {
 	b := &Balancer{options: o, log: o.Log, buffers: newBuffers(), told: map[place]bool{}}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.table.Store(&table{})
+	b.retired.Store(new([]*pool))
 	o.Metrics.of.Store(b)
 	b.running.Go(b.sweep)
 	return b
@@ -127,12 +129,14 @@ func (b *Balancer) Load(c Config) {
 	}
 	sortRoutes(next.routes)
 	b.table.Store(next)
+	gone := slices.Clone(*b.retired.Load())
 	for _, p := range old.pools {
 		if named[p.name] != p {
 			p.retire()
-			b.retired = append(b.retired, p)
+			gone = append(gone, p)
 		}
 	}
+	b.retired.Store(&gone)
 	for _, r := range old.routes {
 		if !slices.ContainsFunc(next.routes, func(n Route) bool { return n.name == r.name }) {
 			b.options.Metrics.forgetRoute(r.name)
@@ -166,7 +170,10 @@ func (b *Balancer) sweepPools(now time.Time) {
 	for _, p := range b.table.Load().pools {
 		p.sweep(now)
 	}
-	b.retired = slices.DeleteFunc(b.retired, func(p *pool) bool { return p.sweep(now) })
+	if retired := *b.retired.Load(); len(retired) > 0 {
+		stay := slices.DeleteFunc(slices.Clone(retired), func(p *pool) bool { return p.sweep(now) })
+		b.retired.Store(&stay)
+	}
 	if b.stale {
 		b.stale = false
 		b.forgetGone()
@@ -191,6 +198,7 @@ func (b *Balancer) sweep() {
 			return
 		case now := <-tick.C:
 			b.visits.abortLeft(now)
+			b.tellMissed(now)
 			b.sweepPools(now)
 		}
 	}
@@ -238,7 +246,7 @@ func (b *Balancer) Close(ctx context.Context) error {
 		close(done)
 	}()
 	b.loading.Lock()
-	for _, p := range slices.Concat(b.table.Load().pools, b.retired) {
+	for _, p := range slices.Concat(b.table.Load().pools, *b.retired.Load()) {
 		p.close()
 	}
 	b.loading.Unlock()

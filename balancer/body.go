@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/valyala/fasthttp"
 )
 
 // takeBody decides how the request's body goes on: a small one of a request that
@@ -13,6 +18,7 @@ func (s *serving) takeBody() error {
 	request := &s.ctx.Request
 	s.once = s.protocol != "" || !isIdempotent(string(request.Header.Method()))
 	if !request.IsBodyStream() {
+		s.read = int64(len(request.Body()))
 		return nil
 	}
 	size := request.Header.ContentLength()
@@ -24,13 +30,16 @@ func (s *serving) takeBody() error {
 		request.SetBodyStream(s.sent, chunked)
 	case !s.once && size <= wholeBody:
 		body := make([]byte, size)
-		if _, err := io.ReadFull(request.BodyStream(), body); err != nil {
+		n, err := io.ReadFull(request.BodyStream(), body)
+		if s.read = int64(n); err != nil {
 			return err
 		}
 		request.SetBodyRaw(body)
 		return nil
 	default:
-		request.SetBodyStream(&steady{from: request.BodyStream(), buffers: s.b.buffers}, size)
+		s.sent = &steady{from: request.BodyStream(), buffers: s.b.buffers}
+		s.sent.ended = s.sent.reached(size)
+		request.SetBodyStream(s.sent, size)
 	}
 	s.once = true
 	return nil
@@ -60,11 +69,34 @@ func (s *steady) Read(p []byte) (n int, err error) {
 	return n, s.err
 }
 
+// reached finds an end before the whole of a size, which the server's streams
+// take for a good one.
+func (s *steady) reached(size int) func() error {
+	return func() error {
+		if s.n < int64(size) {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	}
+}
+
 // SupportsBodyWriteTo makes fasthttp use WriteTo: it would copy 4 KiB at once.
 func (s *steady) SupportsBodyWriteTo() bool { return true }
 
 // WriteTo passes on what there is, as Read has it.
 func (s *steady) WriteTo(w io.Writer) (int64, error) { return s.buffers.pour(w, s.Read) }
+
+// connectionEnded tells whether a body was cut, not malformed. fasthttp tells
+// the cause of a broken chunk only in its text.
+func connectionEnded(err error) bool {
+	_, chunk := err.(fasthttp.ErrBrokenChunk)
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT} {
+		if errors.Is(err, end) || chunk && strings.HasSuffix(err.Error(), end.Error()) {
+			return true
+		}
+	}
+	return false
+}
 
 // checkTrailers finds what fasthttp lets pass in the names of trailers: spaces.
 func checkTrailers(h interface{ VisitAllTrailer(func(name []byte)) }) (err error) {

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,19 +25,27 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 	tell := func(name, help string, value int, labels prometheus.Labels) {
 		to <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, nil, labels), prometheus.GaugeValue, float64(value))
 	}
-	for _, p := range b.table.Load().pools {
-		p.gauge(time.Now(), tell)
+	told := map[place]bool{}
+	for _, p := range slices.Concat(b.table.Load().pools, *b.retired.Load()) {
+		p.gauge(time.Now(), told, tell)
 	}
 }
 
-func (p *pool) gauge(now time.Time, tell func(name, help string, value int, labels prometheus.Labels)) {
+// gauge tells what nobody has told yet of the pool and its upstreams: one that
+// was removed may have the name of one that was added since.
+func (p *pool) gauge(now time.Time, told map[place]bool, tell func(name, help string, value int, labels prometheus.Labels)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	tell("streamspace_pool_queue_length", "Requests that wait for a place at an upstream of the pool.", len(p.waiting), prometheus.Labels{"pool": p.name})
-	for _, u := range p.upstreams {
-		if u.removed {
-			continue // one of the config may have the same id
+	if at := (place{pool: p.name}); !told[at] {
+		told[at] = true
+		tell("streamspace_pool_queue_length", "Requests that wait for a place at an upstream of the pool.", len(p.waiting), prometheus.Labels{"pool": p.name})
+	}
+	for _, u := range p.upstreams { // those of the config come first
+		at := place{p.name, u.id}
+		if told[at] {
+			continue
 		}
+		told[at] = true
 		labels := prometheus.Labels{"pool": p.name, "upstream": u.id}
 		tell("streamspace_upstream_requests_in_flight", "Requests that the upstream is answering now.", u.active-u.upgraded, labels)
 		tell("streamspace_upstream_upgraded_connections", "Upgraded connections to the upstream that are open now.", u.upgraded, labels)
@@ -60,7 +69,7 @@ type place struct{ pool, upstream string }
 // is held.
 func (b *Balancer) forgetGone() {
 	here := map[place]bool{}
-	for _, pools := range [][]*pool{b.table.Load().pools, b.retired} {
+	for _, pools := range [][]*pool{b.table.Load().pools, *b.retired.Load()} {
 		for _, p := range pools {
 			here[place{p.name, ""}] = true
 			for _, u := range p.state(time.Now()).Upstreams {

@@ -43,6 +43,15 @@ func stripConnection(h header, has fields) {
 	has.each(fieldConnection|hopByHop, h.Del)
 }
 
+// ownVersion makes an answer one of the edge's version (RFC 9112 section 2.3):
+// the upstream's says nothing of the client's connection.
+func ownVersion(h *fasthttp.ResponseHeader) {
+	if string(h.Protocol()) != "HTTP/1.1" {
+		h.SetProtocol([]byte("HTTP/1.1"))
+	}
+	h.ResetConnectionClose()
+}
+
 // fieldsOf is which of the special headers an answer has.
 func fieldsOf(h *fasthttp.ResponseHeader) (has fields) {
 	for name := range h.All() {

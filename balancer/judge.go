@@ -3,6 +3,7 @@ package balancer
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -22,11 +23,19 @@ func (p *pool) answered(u *upstream, status int, now time.Time, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retries = min(p.retries+p.config.Retry.Budget, mostBudget)
-	p.judge(u, status < 500, now)
+	if !aboutRequest(status) {
+		p.judge(u, status < 500, now)
+	}
 	if over {
 		u.active--
 		p.letIn(now)
 	}
+}
+
+// aboutRequest tells the statuses of 5xx that say of the request, not of the
+// upstream, that it can't be served: any client can have them at will.
+func aboutRequest(status int) bool {
+	return status == fasthttp.StatusNotImplemented || status == fasthttp.StatusHTTPVersionNotSupported
 }
 
 // failed notes that no answer came.
@@ -42,8 +51,12 @@ func (p *pool) judge(u *upstream, ok bool, now time.Time) {
 	u.outUntil = until
 	if ejected {
 		u.readySince = until
-		p.changed(u, "ejected")
+		p.changed(u, "ejected", p.ejectedWhy())
 	}
+}
+
+func (p *pool) ejectedWhy() string {
+	return fmt.Sprintf("it failed %d requests in a row", p.outliers.config.Failures)
 }
 
 // rules are what a pool's config says to one request, from its beginning to its
@@ -182,7 +195,7 @@ func (p *pool) reported(u *upstream, ok bool, a Answer) {
 		asked = a.Weight
 	}
 	if u.leaving != a.Drain {
-		p.changed(u, map[bool]string{true: "asks to be drained", false: "asks for work again"}[a.Drain])
+		p.changed(u, map[bool]string{true: "asks to be drained", false: "asks for work again"}[a.Drain], "its health check says so")
 	}
 	away := !u.usable()
 	u.asked, u.leaving = asked, a.Drain
@@ -210,7 +223,7 @@ func (p *pool) turned(ctx context.Context, u *upstream, up bool, why string) {
 		u.down = why
 	}
 	if !up || !first {
-		p.changed(u, map[bool]string{true: "up", false: "down"}[up])
+		p.changed(u, map[bool]string{true: "up", false: "down"}[up], why)
 	}
 }
 

@@ -151,7 +151,7 @@ func (p *pool) sweep(now time.Time) (empty bool) {
 		if u.setting == Draining && !now.Before(u.drainEnds) {
 			u.setting = Disabled
 			u.end(errDrained)
-			p.changed(u, "drained")
+			p.changed(u, "drained", "its drain is over")
 		}
 		if u.removed && u.active == 0 {
 			u.end(errDrained)
@@ -198,7 +198,7 @@ func (p *pool) set(id string, setting Setting, drain time.Duration) (UpstreamSta
 					u.ctx, u.end = context.WithCancelCause(p.b.ctx)
 				}
 			}
-			p.changed(u, string(setting))
+			p.changed(u, string(setting), "an operator said so")
 		}
 		if setting == Draining {
 			u.drainEnds = now.Add(orElse(drain, p.config.Drain))
@@ -209,9 +209,17 @@ func (p *pool) set(id string, setting Setting, drain time.Duration) (UpstreamSta
 	return UpstreamState{}, fmt.Errorf("%w: the pool %q has no upstream %q", ErrUnknown, p.name, id)
 }
 
-// changed tells a change of an upstream's state. p.mu is held.
-func (p *pool) changed(u *upstream, to string) {
-	p.b.log.Info("upstream changed", zap.String("pool", p.name), zap.String("upstream", u.id), zap.String("to", to))
+// changed tells a change of an upstream's state, and why it came; empty: that
+// needs no words. p.mu is held.
+func (p *pool) changed(u *upstream, to, why string) {
+	level, reason := zap.InfoLevel, zap.Skip()
+	if to == "down" || to == "ejected" {
+		level = zap.WarnLevel
+	}
+	if why != "" {
+		reason = zap.String("reason", why)
+	}
+	p.b.log.Log(level, "upstream changed", zap.String("pool", p.name), zap.String("upstream", u.id), zap.String("to", to), reason)
 	p.b.options.Metrics.changes.WithLabelValues(p.name, u.id, to).Inc()
 	if p.b.options.Changed != nil {
 		p.b.options.Changed(p.name)
@@ -222,7 +230,8 @@ func (p *pool) changed(u *upstream, to string) {
 type PoolState struct {
 	Name      string
 	Policy    Strategy
-	Waiting   int // requests that wait for room
+	Waiting   int  // requests that wait for room
+	Removed   bool // not in the config any more; it drains
 	Upstreams []UpstreamState
 }
 
@@ -239,14 +248,26 @@ type UpstreamState struct {
 	Removed   bool       // not in the config any more
 }
 
-// Pools tells all pools in the config's order.
+// Pools tells all pools in the config's order, then those that left it and still
+// serve somebody.
 func (b *Balancer) Pools() []PoolState {
 	now := time.Now()
 	var all []PoolState
 	for _, p := range b.table.Load().pools {
 		all = append(all, p.state(now))
 	}
+	for _, p := range *b.retired.Load() {
+		if s := p.state(now); s.serves() {
+			s.Removed = true
+			all = append(all, s)
+		}
+	}
 	return all
+}
+
+// serves tells whether anybody is there.
+func (s PoolState) serves() bool {
+	return s.Waiting > 0 || slices.ContainsFunc(s.Upstreams, func(u UpstreamState) bool { return u.Active > 0 })
 }
 
 func (p *pool) state(now time.Time) PoolState {
@@ -270,7 +291,7 @@ func (u *upstream) state(p *pool, now time.Time) UpstreamState {
 	case u.down != "":
 		s.State, s.Reason = "down", u.down
 	case now.Before(u.outUntil):
-		s.State, s.Reason = "ejected", fmt.Sprintf("it failed %d requests in a row", p.outliers.config.Failures)
+		s.State, s.Reason = "ejected", p.ejectedWhy()
 	case u.leaving, u.asked == 0:
 		s.State, s.Reason = "draining", "its health check says so"
 	}

@@ -17,8 +17,8 @@ const (
 // PassiveConfig is how a pool judges its upstreams by the requests that they
 // served.
 type PassiveConfig struct {
-	// Failures in a row, failed connects and 5xx answers alike, take an upstream
-	// out; 0: 5.
+	// Failures in a row, failed connects and 5xx answers but 501 and 505 alike, take
+	// an upstream out; 0: 5.
 	Failures int
 	// Eject is how long an upstream is out the first time, and how much longer each
 	// further time in a row; 0: 10 s. MaxEject bounds that; 0: 5 min, or Eject if

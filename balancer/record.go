@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-	"go.uber.org/zap"
 
 	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -32,15 +31,12 @@ func (s *serving) bytes() (in, out int64) {
 	return in, out
 }
 
+// bytesIn are those of the body that were read: a client may have announced more.
 func (s *serving) bytesIn() int64 {
-	switch length := s.ctx.Request.Header.ContentLength(); {
-	case s.sent != nil:
+	if s.sent != nil {
 		return s.sent.n
-	case length > 0:
-		return int64(length)
-	default:
-		return 0
 	}
+	return s.read
 }
 
 // ended is the word for how the request has ended.
@@ -133,11 +129,8 @@ func (b *Balancer) record(s *serving) {
 	} else {
 		s.pool.metrics.unserved.count(s.status)
 	}
-	if s.refused != nil && s.refused.code != rateLimited { // which can be many, and has a metric
-		b.log.Warn("request refused", zap.String("request", s.id), zap.String("pool", s.pool.name), zap.String("upstream", upstream),
-			zap.Int("status", s.status), zap.String("code", s.refused.code), zap.Error(s.refused.cause))
-	}
-	if b.options.Access == nil {
+	warns := s.refused != nil && s.refused.code != rateLimited // which can be many, and has a metric
+	if b.options.Access == nil && !warns {
 		return
 	}
 	var e accesslog.Entry
@@ -145,6 +138,12 @@ func (b *Balancer) record(s *serving) {
 		e = *s.kept
 	} else {
 		e = s.entry()
+	}
+	if warns {
+		b.warn(s, &e, over)
+	}
+	if b.options.Access == nil {
+		return
 	}
 	e.Status, e.BytesIn, e.BytesOut, e.Duration = s.status, in, out, lasted
 	e.Server, e.Attempts, e.Queued, e.Upstream, e.Ended = upstream, s.tries, s.queued, s.answered, s.ended()

@@ -53,7 +53,7 @@ type observed struct {
 	log      *accesslog.Log
 }
 
-func startObserved(t testing.TB, c Config) *observed {
+func startObserved(t testing.TB, c Config, change ...func(*Options)) *observed {
 	w := &observed{registry: prometheus.NewRegistry(), file: filepath.Join(t.TempDir(), "access.log")}
 	var err error
 	w.log, err = accesslog.Open(accesslog.Options{File: w.file, Sample: 1, Metrics: accesslog.NewMetrics(prometheus.NewRegistry())})
@@ -61,7 +61,7 @@ func startObserved(t testing.TB, c Config) *observed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.log.Close() })
-	w.edge = startEdge(t, c, func(o *Options) { o.Access, o.Metrics = w.log, NewMetrics(w.registry) })
+	w.edge = startEdge(t, c, append(change, func(o *Options) { o.Access, o.Metrics = w.log, NewMetrics(w.registry) })...)
 	return w
 }
 

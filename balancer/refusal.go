@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -42,7 +43,24 @@ func answerRefusal(f *failure) *refusal {
 	if isTimeout(f.err) {
 		return &refusal{fasthttp.StatusGatewayTimeout, "upstream_timeout", "the upstream did not answer in time", f.err}
 	}
-	return &refusal{fasthttp.StatusBadGateway, "upstream_failed", "the upstream gave no valid answer", f.err}
+	return &refusal{fasthttp.StatusBadGateway, "upstream_failed", failedWords(f), f.err}
+}
+
+// failedWords tell a client what kind of failure it was, and nothing of the
+// network behind the edge.
+func failedWords(f *failure) string {
+	var untrusted *tls.CertificateVerificationError
+	var alert tls.AlertError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(f.err, &untrusted):
+		return "the upstream's certificate is not trusted"
+	case errors.As(f.err, &alert), errors.As(f.err, &record):
+		return "the upstream and this server can't agree on TLS"
+	case f.untouched:
+		return "the upstream can't be reached"
+	}
+	return "the upstream gave no valid answer"
 }
 
 func isTimeout(err error) bool {

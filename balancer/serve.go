@@ -67,7 +67,8 @@ type serving struct {
 	// For the metrics and the access log; see record.go.
 	tries            int              // how often it was sent
 	queued, answered time.Duration    // it waited for a place; for the last answer's head
-	sent             *steady          // its body; nil: that has a size
+	sent             *steady          // its body; nil: that was not passed on as a stream
+	read             int64            // bytes of a body that was read as a whole
 	received         *answerBody      // nil: it was read as a whole
 	join             *reactor.Joined  // the end of its upgraded connection; nil: there was none
 	kept             *accesslog.Entry // what the server has forgotten; nil: nothing
@@ -206,6 +207,7 @@ func (s *serving) try(u *upstream) *failure {
 		protocol = string(response.Header.Peek(fasthttp.HeaderUpgrade))
 	}
 	stripConnection(&response.Header, has)
+	ownVersion(&response.Header)
 	response.Header.SetCanonical(requestIDName, []byte(s.id))
 	s.tellLimits(&response.Header)
 	s.pool.setAffinity(&response.Header, s.rules.affinity, u, &s.wish, s.ctx.IsTLS(), now)
@@ -243,9 +245,14 @@ func isIdempotent(method string) bool {
 	return slices.Contains([]string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}, method)
 }
 
+// refuseBody is for a client that has sent no whole body. One that has left is
+// answered all the same: it may only have closed its own half.
 func (s *serving) refuseBody(err error) {
 	s.refuse(&refusal{status: fasthttp.StatusBadRequest, code: "bad_request", detail: "the body of the request is broken", cause: err})
 	s.ctx.SetConnectionClose()
+	if connectionEnded(err) {
+		s.refused, s.status = nil, statusClientLeft
+	}
 }
 
 func (s *serving) refuse(why *refusal) {

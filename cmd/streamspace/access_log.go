@@ -85,10 +85,10 @@ func (e *edge) viewerEnded(end proxy.Ended) {
 	e.access.Write(&entry)
 }
 
-// unreadable tells the access log of what is no request.
-func (e *edge) unreadable(ctx *fasthttp.RequestCtx, status int, id string) {
+// unreadable tells the access log of what is no request, or no whole one.
+func (e *edge) unreadable(ctx *fasthttp.RequestCtx, status int, id, ended string) {
 	entry := accesslog.Entry{At: time.Now(), RequestID: id, Client: addressOf(ctx.RemoteAddr().String()), Status: status,
-		BytesOut: int64(len(ctx.Response.Body())), Ended: string(store.Invalid)}
+		BytesOut: int64(len(ctx.Response.Body())), Ended: ended}
 	if state := ctx.TLSConnectionState(); state != nil {
 		entry.TLS = tlsName(state.Version)
 	}

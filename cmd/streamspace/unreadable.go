@@ -3,12 +3,15 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"syscall"
 
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -28,7 +31,34 @@ func (e *edge) answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	id := newRequestID()
 	ctx.Response.Reset()
 	answerProblem(ctx, status, store.Invalid, detail, id)
-	e.unreadable(ctx, status, id)
+	switch {
+	case saidNothing(err): // browsers connect before they have anything to ask for
+	case connectionEnded(err):
+		e.unreadable(ctx, statusClientLeft, id, accesslog.ClientLeft)
+	default:
+		e.unreadable(ctx, status, id, string(store.Invalid))
+	}
+}
+
+// statusClientLeft is what the access log has for a client that left before its
+// request was there.
+const statusClientLeft = 499
+
+// saidNothing tells whether a connection ended, or was waited for in vain, before
+// its first byte: fasthttp gives that error as it is, and any later one in its
+// own words.
+func saidNothing(err error) bool {
+	_, network := err.(net.Error)
+	return network
+}
+
+func connectionEnded(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 func newRequestID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -257,9 +257,6 @@ func (c *edgeConfig) validateListen(f *faults) {
 	if !c.TLS.Off && c.Listen.HTTPS == "" {
 		f.add("listen.https", "must be an address; or set tls.off to serve without TLS")
 	}
-	if c.TLS.Off && c.Listen.HTTPS != "" {
-		f.add("listen.https", "can't be used with tls.off, which serves no HTTPS; give the address to listen.http")
-	}
 	if c.TLS.Off && c.Listen.HTTP == "" {
 		f.add("listen.http", "must be an address when tls.off is set")
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,6 +22,11 @@ func TestUpstreamsAreDrainedResumedDisabled(t *testing.T) {
 		}
 		w.want(404, w.call(admin, "POST", "/api/v1/pools/nope/upstreams/x/"+word, ""))
 		w.want(403, w.call(alice, "POST", upstream+"/"+word, ""))
+	}
+	for _, word := range []string{"draining", "enabled", "disabled"} {
+		if n := strings.Count(w.logs.String(), `"to":"`+word+`","key":"`); n != 1 {
+			t.Errorf("%d lines tell who has set it to %s", n, word)
+		}
 	}
 	var reloaded struct{ Reloaded []string }
 	w.want(200, w.call(admin, "POST", "/api/v1/reload", "")).json(&reloaded)

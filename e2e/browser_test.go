@@ -83,8 +83,22 @@ func (p page) eval(script string) string {
 
 func testID(name string) chromedp.CSS { return chromedp.CSS(fmt.Sprintf(`[data-testid=%q]`, name)) }
 
+// click waits until the element stands still: what comes above it while the page
+// loads moves it away from under the pointer.
 func (p page) click(name string) {
 	p.t.Helper()
+	p.do("looking for "+name, chromedp.WaitVisible(testID(name)))
+	was, looks := "", 0
+	eventually(p.t, name+" stands still", func() error {
+		at := p.eval(fmt.Sprintf("JSON.stringify(document.querySelector('[data-testid=%q]')?.getBoundingClientRect() ?? '')", name))
+		if at != was {
+			was, looks = at, 0
+		}
+		if looks++; looks < 10 {
+			return fmt.Errorf("it is at %s", at)
+		}
+		return nil
+	})
 	p.do("clicking "+name, chromedp.Click(testID(name)))
 }
 

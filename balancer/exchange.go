@@ -52,17 +52,27 @@ func (f *failure) Unwrap() error { return f.err }
 func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error, now time.Time) (*link, *failure) {
 	l, bodyOnly := v.asked, v.asked != nil
 	v.asked = nil
-	if l == nil {
-		var err error
-		if l, err = ls.get(ctx, v.client, v.metDead == ls, now); err != nil { // who has met one dead connection does not try the next
-			return nil, &failure{err: err, untouched: true}
+	var err error
+	for {
+		if l == nil {
+			// Who has met one dead connection does not try the next.
+			if l, err = ls.get(ctx, v.client, v.metDead == ls, !request.IsBodyStream(), now); err != nil {
+				return nil, &failure{err: err, untouched: true}
+			}
+			v.hold(l)
 		}
-		v.hold(l)
+		if request.IsBodyStream() {
+			l.streams, l.by = true, time.Time{}
+		}
+		if err = ls.send(l, request, bodyOnly); !errors.Is(err, errStirred) {
+			break
+		}
+		if !v.letGo() {
+			return nil, ls.fail(v, l, err) // cut, since the client has gone
+		}
+		ls.drop(l)
+		l = nil
 	}
-	if request.IsBodyStream() {
-		l.streams, l.by = true, time.Time{}
-	}
-	err := ls.send(l, request, bodyOnly)
 	if err != nil && !l.answers() {
 		failed := ls.fail(v, l, err)
 		failed.client = !l.deaf
@@ -140,6 +150,7 @@ func (ls *links) send(l *link, request *fasthttp.Request, headIsThere bool) erro
 	if err := request.Write(w); err != nil {
 		return err
 	}
+	l.whole = true // if nothing was written before
 	return w.Flush()
 }
 

@@ -93,7 +93,7 @@ func (v *visit) woken() bool {
 // ask sends the head of a request alone and waits for what the upstream says to
 // it: the connection is for the body then; nil: it has answered, in response.
 func (ls *links) ask(ctx context.Context, v *visit, request *fasthttp.Request, response *fasthttp.Response, interim func() error, now time.Time) (*link, *failure) {
-	l, err := ls.get(ctx, v.client, v.metDead == ls, now)
+	l, err := ls.get(ctx, v.client, v.metDead == ls, false, now)
 	if err != nil {
 		return nil, &failure{err: err, untouched: true}
 	}

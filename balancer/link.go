@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -27,7 +29,21 @@ type link struct {
 
 	by     time.Time // the deadline that is set
 	idleAt time.Time // when a sweep first met it without a request
+
+	// For speak. raw is nil where that can't be.
+	raw     syscall.RawConn
+	turn    func(fd uintptr) bool // onTurn
+	look    bool                  // nothing of the request is sent, and nobody has looked whether the upstream has spoken
+	whole   bool                  // what is written next is the whole request
+	out     []byte                // the request, until it is sent
+	sent    int                   // bytes of it
+	failed  error
+	unasked [1]byte
 }
+
+// errStirred: the upstream has closed the connection, or spoken on it unasked,
+// before anything of the request was sent.
+var errStirred = errors.New("the upstream has closed the connection, or said something unasked")
 
 // extend gives what comes next the whole wait from now, to within deadlineGrain.
 func (l *link) extend(now time.Time) {
@@ -50,12 +66,23 @@ func (l *link) Read(p []byte) (int, error) {
 	return l.Conn.Read(p)
 }
 
-func (l *link) Write(p []byte) (int, error) {
+func (l *link) Write(p []byte) (n int, err error) {
 	if l.streams {
 		l.extend(time.Now())
 	}
-	n, err := l.Conn.Write(p)
-	l.deaf = l.deaf || err != nil
+	looked := !l.look
+	l.look = false
+	switch {
+	case looked:
+		n, err = l.Conn.Write(p)
+	case l.whole:
+		n, err = l.speak(p)
+	case hasStirred(l.Conn):
+		return 0, errStirred
+	default:
+		n, err = l.Conn.Write(p)
+	}
+	l.deaf = l.deaf || err != nil && err != errStirred
 	return n, err
 }
 
@@ -156,13 +183,16 @@ type links struct {
 // get returns the connection that was used last, so that the others can go, or
 // a new one. None will do that the upstream has closed, or on which it has spoken
 // since: that would be the answer to the next request, whoever's that is.
-func (ls *links) get(ctx context.Context, client net.Conn, fresh bool, now time.Time) (*link, error) {
+//
+// later: the caller writes a request that can be written again to another one,
+// and the write tells errStirred instead.
+func (ls *links) get(ctx context.Context, client net.Conn, fresh, later bool, now time.Time) (*link, error) {
 	var whose net.Conn
 	if ls.announce != "" {
 		whose = client
 	}
 	l := ls.newest(whose)
-	for l != nil && (fresh || hasStirred(l.Conn)) {
+	for l != nil && (fresh || !(later && l.raw != nil) && hasStirred(l.Conn)) {
 		_ = l.Close()
 		l = ls.newest(whose)
 	}
@@ -175,8 +205,10 @@ func (ls *links) get(ctx context.Context, client net.Conn, fresh bool, now time.
 		if err != nil {
 			return nil, err
 		}
-		l, now = &link{Conn: conn, wait: ls.wait, announced: whose}, time.Now()
+		l, now = &link{Conn: conn, wait: ls.wait, announced: whose, raw: rawOf(conn)}, time.Now()
+		l.turn = l.onTurn
 	}
+	l.look, l.whole = later && l.raw != nil, false
 	l.extend(now)
 	l.reader = ls.buffers.reader(l)
 	return l, nil

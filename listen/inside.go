@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // inside is the server's end of a connection within the process: its bytes are
@@ -32,7 +34,7 @@ func (c *inside) ConnectionState() tls.ConnectionState { return c.client.Connect
 
 // dial opens a connection within the process for requests of c.
 func (c *client) dial(ctx context.Context) (net.Conn, error) {
-	near, far, err := socketPair()
+	near, far, err := reactor.SocketPair()
 	if err != nil {
 		return nil, err
 	}

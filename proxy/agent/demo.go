@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent/demo"
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // demoDesktop is the built-in VNC server, in the agent's own process. An agent
@@ -103,7 +100,7 @@ func (l *memoryListener) Close() error {
 func (l *memoryListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 
 func (l *memoryListener) dial(ctx context.Context) (net.Conn, error) {
-	near, far, err := socketPair()
+	near, far, err := reactor.SocketPair()
 	if err != nil {
 		return nil, err
 	}
@@ -116,27 +113,4 @@ func (l *memoryListener) dial(ctx context.Context) (net.Conn, error) {
 		err = ctx.Err()
 	}
 	return nil, errors.Join(err, near.Close(), far.Close())
-}
-
-func socketPair() (near, far net.Conn, err error) {
-	syscall.ForkLock.RLock() // no process may be started before the descriptors are kept from it
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(pair[0])
-		unix.CloseOnExec(pair[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return nil, nil, err
-	}
-	first, second := os.NewFile(uintptr(pair[0]), "near"), os.NewFile(uintptr(pair[1]), "far")
-	defer first.Close() // net.FileConn has its own copy
-	defer second.Close()
-	if near, err = net.FileConn(first); err != nil {
-		return nil, nil, err
-	}
-	if far, err = net.FileConn(second); err != nil {
-		return nil, nil, errors.Join(err, near.Close())
-	}
-	return near, far, nil
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // What a keeper has open when it is started.
@@ -62,7 +64,7 @@ func (d *processDesktop) startKeeper(display *displayReader) (*keeper, error) {
 		return nil, err
 	}
 	defer log.Close()
-	near, far, err := socketPair()
+	near, far, err := reactor.SocketPair()
 	if err != nil {
 		return nil, err
 	}

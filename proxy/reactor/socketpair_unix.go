@@ -1,6 +1,6 @@
 //go:build unix
 
-package listen
+package reactor
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketPair is a connection whose ends are sockets, so that an event loop can
-// take one.
-func socketPair() (near, far net.Conn, err error) {
+// SocketPair is a connection within the process whose ends are sockets, so that a
+// loop can take one. The caller closes both.
+func SocketPair() (near, far net.Conn, err error) {
 	syscall.ForkLock.RLock() // no process may be started before the descriptors are kept from it
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {

@@ -189,12 +189,7 @@ func (l *limit) subject(addr netip.Addr, h *fasthttp.RequestHeader) string {
 		sum := sha256.Sum256(h.Peek(l.header))
 		return string(sum[:16])
 	}
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	network, _ := addr.WithZone("").Prefix(bits) // the number of bits suits the address
-	return network.String()
+	return store.ClientNetwork(addr).String()
 }
 
 // take counts a request with each limit that it counts for, and tells of each in

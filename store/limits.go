@@ -2,6 +2,7 @@ package store
 
 import (
 	"container/heap"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -25,6 +26,18 @@ type Taken struct {
 // maxBuckets bounds the buckets of a Local: some 20 MB of memory. Who wants to
 // push others out of it has to come from as many addresses at once.
 const maxBuckets = 100_000
+
+// ClientNetwork is whose doings count together where they are bounded by address:
+// an IPv6 client owns its /64. Of an address that is not valid it is the zero
+// Prefix.
+func ClientNetwork(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	network, _ := addr.WithZone("").Prefix(bits) // the number of bits suits the address
+	return network
+}
 
 // buckets are token buckets, kept as the moment at which each will be full again
 // (GCRA: the "theoretical arrival time" of ITU-T I.371). One that is full is as

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 // A client address may send failureBurst wrong keys at once and one more every
@@ -65,11 +67,5 @@ func clientAddress(r *http.Request) netip.Prefix {
 	if err != nil {
 		return netip.Prefix{}
 	}
-	address := peer.Addr().Unmap().WithZone("")
-	bits := 32
-	if address.Is6() {
-		bits = 64
-	}
-	prefix, _ := address.Prefix(bits) // the number of bits suits the address
-	return prefix
+	return store.ClientNetwork(peer.Addr().Unmap())
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
+	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 // crowd bounds the connections that one address has at the public listeners; an
@@ -65,11 +66,7 @@ func (l crowdListener) Accept() (net.Conn, error) {
 		if l.crowd.exempt(addr) {
 			return conn, nil
 		}
-		bits := 32
-		if addr.Is6() {
-			bits = 64
-		}
-		from, _ := addr.Prefix(bits) // the number of bits suits the address
+		from := store.ClientNetwork(addr)
 		if l.crowd.enter(from) {
 			return reactor.Track(tcp, func() { l.crowd.leave(from) }), nil
 		}

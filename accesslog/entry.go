@@ -2,8 +2,10 @@ package accesslog
 
 import (
 	"bytes"
+	"crypto/tls"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -43,6 +45,30 @@ const (
 	ClientLeft     = "client_left"
 	UpstreamFailed = "upstream_failed" // amid its answer or an upgraded connection
 )
+
+// StatusClientLeft is the status of a client that left before it had an answer;
+// the number is the one that nginx logs.
+const StatusClientLeft = 499
+
+// Over notes the TLS that the request came by, and HTTP/2 where that was agreed
+// on: inside the edge it is one of HTTP/1.1. nil: there was none.
+func (e *Entry) Over(state *tls.ConnectionState) {
+	if state == nil {
+		return
+	}
+	e.TLS = TLSName(state.Version)
+	if state.NegotiatedProtocol == "h2" { // RFC 9113 section 3.1
+		e.Protocol = "HTTP/2.0"
+	}
+}
+
+// TLSName is "1.3" for a version of crypto/tls, and empty for 0.
+func TLSName(version uint16) string {
+	if version == 0 {
+		return ""
+	}
+	return strings.TrimPrefix(tls.VersionName(version), "TLS ")
+}
 
 // notable entries are never left out by sampling.
 func (e *Entry) notable() bool {

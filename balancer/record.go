@@ -2,8 +2,6 @@ package balancer
 
 import (
 	"bytes"
-	"crypto/tls"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -46,7 +44,7 @@ func (s *serving) ended() string {
 		return s.refused.code
 	case s.join != nil:
 		return joinEnded(s.join)
-	case s.status == statusClientLeft, s.status == fasthttp.StatusSwitchingProtocols, s.gone():
+	case s.status == accesslog.StatusClientLeft, s.status == fasthttp.StatusSwitchingProtocols, s.gone():
 		return accesslog.ClientLeft
 	case s.received != nil && s.received.failed != nil:
 		return accesslog.UpstreamFailed
@@ -98,12 +96,7 @@ func (s *serving) entry() accesslog.Entry {
 	if !s.http11 {
 		e.Protocol = "HTTP/1.0"
 	}
-	if state := s.ctx.TLSConnectionState(); state != nil {
-		e.TLS = strings.TrimPrefix(tls.VersionName(state.Version), "TLS ")
-		if state.NegotiatedProtocol == "h2" {
-			e.Protocol = "HTTP/2.0"
-		}
-	}
+	e.Over(s.ctx.TLSConnectionState())
 	return e
 }
 

@@ -11,10 +11,6 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// statusClientLeft is what the log has for a client that left before it had an
-// answer; the number is the one that nginx logs.
-const statusClientLeft = 499
-
 // rateLimited is the code of a refusal by a rate limit.
 const rateLimited = "rate_limited"
 

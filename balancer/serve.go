@@ -151,7 +151,7 @@ func (s *serving) find(now time.Time) {
 // leftEarly is for a client that has gone before it had an answer.
 func (s *serving) leftEarly() {
 	s.ctx.SetConnectionClose()
-	s.status = statusClientLeft
+	s.status = accesslog.StatusClientLeft
 }
 
 // prepare makes the request one of the edge's.
@@ -251,7 +251,7 @@ func (s *serving) refuseBody(err error) {
 	s.refuse(&refusal{status: fasthttp.StatusBadRequest, code: "bad_request", detail: "the body of the request is broken", cause: err})
 	s.ctx.SetConnectionClose()
 	if connectionEnded(err) {
-		s.refused, s.status = nil, statusClientLeft
+		s.refused, s.status = nil, accesslog.StatusClientLeft
 	}
 }
 

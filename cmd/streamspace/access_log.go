@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -45,12 +43,7 @@ func (e *edge) answered(r *http.Request, end api.Ended) {
 		Protocol: r.Proto, Status: end.Status, BytesIn: max(r.ContentLength, 0), BytesOut: end.Bytes,
 		Duration: time.Since(end.Came), Route: end.Route, Ended: string(end.Code),
 	}
-	if r.TLS != nil {
-		entry.TLS = tlsName(r.TLS.Version)
-		if r.TLS.NegotiatedProtocol == protocolHTTP2 {
-			entry.Protocol = "HTTP/2.0"
-		}
-	}
+	entry.Over(r.TLS)
 	if end.Status == http.StatusSwitchingProtocols {
 		entry.Upgrade = "websocket"
 	}
@@ -68,7 +61,7 @@ func (e *edge) viewerEnded(end proxy.Ended) {
 	entry := accesslog.Entry{
 		At: end.Came, RequestID: end.ID, Client: addressOf(end.Remote),
 		Method: []byte(http.MethodGet), Host: []byte(end.Host), Path: []byte(viewerPath), Query: end.Query, UserAgent: []byte(end.UserAgent),
-		Protocol: "HTTP/1.1", TLS: tlsName(end.TLS), Status: end.Status, BytesIn: end.ToServer, BytesOut: end.ToViewer,
+		Protocol: "HTTP/1.1", TLS: accesslog.TLSName(end.TLS), Status: end.Status, BytesIn: end.ToServer, BytesOut: end.ToViewer,
 		Duration: time.Since(end.Came), Route: viewerPath, Ended: string(end.Reason),
 	}
 	if end.Status == http.StatusSwitchingProtocols {
@@ -90,16 +83,9 @@ func (e *edge) unreadable(ctx *fasthttp.RequestCtx, status int, id, ended string
 	entry := accesslog.Entry{At: time.Now(), RequestID: id, Client: addressOf(ctx.RemoteAddr().String()), Status: status,
 		BytesOut: int64(len(ctx.Response.Body())), Ended: ended}
 	if state := ctx.TLSConnectionState(); state != nil {
-		entry.TLS = tlsName(state.Version)
+		entry.TLS = accesslog.TLSName(state.Version)
 	}
 	e.access.Write(&entry)
-}
-
-func tlsName(version uint16) string {
-	if version == 0 {
-		return ""
-	}
-	return strings.TrimPrefix(tls.VersionName(version), "TLS ")
 }
 
 // addressOf takes "HOST:PORT"; what is none gives an address that is not valid.
@@ -159,7 +145,7 @@ func (e *edge) refuseViewer(ctx *fasthttp.RequestCtx, limited *balancer.Limited)
 		Protocol: "HTTP/1.1", Status: http.StatusTooManyRequests, BytesOut: int64(len(ctx.Response.Body())), Route: viewerPath, Ended: string(store.RateLimited),
 	}
 	if state := ctx.TLSConnectionState(); state != nil {
-		entry.TLS = tlsName(state.Version)
+		entry.TLS = accesslog.TLSName(state.Version)
 	}
 	e.access.Write(&entry)
 }
@@ -176,7 +162,7 @@ func (e *edge) watchAgents(control http.Handler) http.Handler {
 			Path: []byte(tunnel.ConnectPath), Query: r.URL.RawQuery != "", UserAgent: []byte(r.UserAgent()), Protocol: "HTTP/1.1", Route: tunnel.ConnectPath,
 		}
 		if r.TLS != nil {
-			entry.TLS = tlsName(r.TLS.Version)
+			entry.TLS = accesslog.TLSName(r.TLS.Version)
 		}
 		noted := &statusNote{ResponseWriter: w, status: http.StatusOK}
 		control.ServeHTTP(noted, r)

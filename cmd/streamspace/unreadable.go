@@ -34,15 +34,11 @@ func (e *edge) answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case saidNothing(err): // browsers connect before they have anything to ask for
 	case connectionEnded(err):
-		e.unreadable(ctx, statusClientLeft, id, accesslog.ClientLeft)
+		e.unreadable(ctx, accesslog.StatusClientLeft, id, accesslog.ClientLeft)
 	default:
 		e.unreadable(ctx, status, id, string(store.Invalid))
 	}
 }
-
-// statusClientLeft is what the access log has for a client that left before its
-// request was there.
-const statusClientLeft = 499
 
 // saidNothing tells whether a connection ended, or was waited for in vain, before
 // its first byte: fasthttp gives that error as it is, and any later one in its

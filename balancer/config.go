@@ -185,16 +185,22 @@ func (f *configFaults) of(section string, faults []Fault) {
 	}
 }
 
-var poolName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+var aName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// checkName adds a name to those that are given; twice says of one that is there
+// already what it is.
+func (f *configFaults) checkName(name string, given map[string]bool, twice string) {
+	switch {
+	case !aName.MatchString(name):
+		f.add("name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", name)
+	case given[name]:
+		f.add("name", "%q is %s", name, twice)
+	}
+	given[name] = true
+}
 
 func (c PoolConfig) validate(f *configFaults, names map[string]bool) {
-	switch {
-	case !poolName.MatchString(c.Name):
-		f.add("name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Name)
-	case names[c.Name]:
-		f.add("name", "%q is given twice; a route names its pool", c.Name)
-	}
-	names[c.Name] = true
+	f.checkName(c.Name, names, "given twice; a route names its pool")
 	if _, err := ParsePoolStrategy(string(orElse(c.Policy, LeastConnections))); err != nil {
 		f.add("policy", "%s", err)
 	}
@@ -275,15 +281,10 @@ func (c UpstreamConfig) validate(f *configFaults, ids map[string]bool) {
 func (c RouteConfig) label() string { return orElse(c.Name, strings.ToLower(c.Host)+c.Path) }
 
 func (c RouteConfig) validate(f *configFaults, pools map[string]bool, seen map[[2]string]bool, labels map[string]bool) {
-	switch {
-	case c.Name != "" && !poolName.MatchString(c.Name):
-		f.add("name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Name)
-	case c.Name != "" && labels[c.Name]:
-		f.add("name", "%q is the name of another route", c.Name)
+	if c.Name != "" {
+		f.checkName(c.Name, labels, "the name of another route")
 	}
-	labels[c.Name] = true
-	switch host := strings.TrimPrefix(c.Host, "*."); {
-	case strings.ContainsAny(host, "*/:@ "):
+	if strings.ContainsAny(strings.TrimPrefix(c.Host, "*."), "*/:@ ") {
 		f.add("host", "%q is not a host; write it without scheme and port, like \"desk.example.org\" or \"*.example.org\"", c.Host)
 	}
 	f.checkPath("path", c.Path)

@@ -54,13 +54,7 @@ func (c RateLimitConfig) withDefaults() RateLimitConfig {
 }
 
 func (c RateLimitConfig) validate(f *configFaults, names map[string]bool, ofRoute bool) {
-	switch {
-	case !poolName.MatchString(c.Name):
-		f.add("name", "%q is not a name; use 1 to 63 letters, digits, dots, dashes and underscores", c.Name)
-	case names[c.Name]:
-		f.add("name", "%q is the name of another rate limit", c.Name)
-	}
-	names[c.Name] = true
+	f.checkName(c.Name, names, "the name of another rate limit")
 	if c.By != ByAddress && c.By != ByKey && c.By != ByRoute {
 		f.add("by", "%q is not one of: address, key, route", c.By)
 	}

@@ -78,12 +78,12 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 		failed.client = !l.deaf
 		return nil, failed
 	}
-	if err := l.takeHead(request, response, interim); err != nil {
+	if _, err := l.takeHead(request, response, interim, 0); err != nil {
 		return nil, ls.fail(v, l, err)
 	}
 	if response.StatusCode() == fasthttp.StatusSwitchingProtocols {
 		if len(request.Header.Peek(fasthttp.HeaderUpgrade)) == 0 {
-			return nil, ls.fail(v, l, errors.New("it goes on with another protocol unasked"))
+			return nil, ls.fail(v, l, errUnasked)
 		}
 		v.letGo()
 		return l, nil
@@ -164,27 +164,38 @@ func (l *link) answers() bool {
 	return err == nil
 }
 
-// takeHead reads the head of the final answer, or of the 101.
-func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, interim func() error) error {
+var errUnasked = errors.New("it goes on with another protocol unasked")
+
+// takeHead reads the head of the final answer, or of the 101. Of a request whose
+// body is still to come, patience is how long the upstream may say nothing to it;
+// wanted: it has said nothing, or that it wants the body (100).
+func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, interim func() error, patience time.Duration) (wanted bool, err error) {
 	response.ResetBody()
 	response.SkipBody = false
 	response.Header.SetNoDefaultContentType(true)
 	for range mostInterim {
+		if patience > 0 {
+			if spoke, err := l.speaks(patience); !spoke {
+				return err == nil, err
+			}
+		}
 		if err := l.readHead(response); err != nil {
-			return err
+			return false, err
 		}
 		switch status := response.StatusCode(); {
+		case status == fasthttp.StatusContinue && patience > 0:
+			return true, nil
 		case status == fasthttp.StatusEarlyHints:
 			if err := interim(); err != nil {
-				return err
+				return false, err
 			}
 			l.extend(time.Now())
 		case status >= 200, status == fasthttp.StatusSwitchingProtocols:
 			response.SkipBody = request.Header.IsHead()
-			return nil
+			return false, nil
 		}
 	}
-	return errors.New("it sends interim answers without end")
+	return false, errors.New("it sends interim answers without end")
 }
 
 // readHead reads one head. Its errors have nothing of what was read, which may

@@ -3,7 +3,6 @@ package balancer
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"time"
 
@@ -101,34 +100,15 @@ func (ls *links) ask(ctx context.Context, v *visit, request *fasthttp.Request, r
 	if err := ls.sendHead(l, request); err != nil && !l.answers() {
 		return nil, ls.fail(v, l, err)
 	}
-	response.ResetBody()
-	response.SkipBody = false
-	response.Header.SetNoDefaultContentType(true)
-	for range mostInterim {
-		if spoke, err := l.speaks(expectPatience); !spoke {
-			if err != nil {
-				return nil, ls.fail(v, l, err)
-			}
-			return l, nil
-		}
-		if err := l.readHead(response); err != nil {
-			return nil, ls.fail(v, l, err)
-		}
-		switch status := response.StatusCode(); {
-		case status == fasthttp.StatusContinue:
-			return l, nil
-		case status == fasthttp.StatusEarlyHints:
-			if err := interim(); err != nil {
-				return nil, ls.fail(v, l, err)
-			}
-		case status >= 200:
-			response.SkipBody = request.Header.IsHead()
-			return nil, ls.takeBody(v, l, response, false) // the connection was promised a body
-		case status == fasthttp.StatusSwitchingProtocols:
-			return nil, ls.fail(v, l, errors.New("it goes on with another protocol unasked"))
-		}
+	switch wanted, err := l.takeHead(request, response, interim, expectPatience); {
+	case err != nil:
+		return nil, ls.fail(v, l, err)
+	case wanted:
+		return l, nil
+	case response.StatusCode() == fasthttp.StatusSwitchingProtocols:
+		return nil, ls.fail(v, l, errUnasked)
 	}
-	return nil, ls.fail(v, l, errors.New("it sends interim answers without end"))
+	return nil, ls.takeBody(v, l, response, false) // the connection was promised a body
 }
 
 // sendHead sends what fasthttp's Request.Write would before the body.

@@ -82,12 +82,7 @@ func (f *fleet) startEdge(i int) {
 	f.t.Helper()
 	in := f.edges[i]
 	in.process = start(f.t, "edge", "--config", f.edgeFile(i))
-	eventually(f.t, fmt.Sprintf("edge %d serves", i+1), in.healthy)
-	key, err := os.ReadFile(filepath.Join(f.edgeFolder(0), "admin.key"))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	in.APIKey = strings.TrimSpace(string(key))
+	in.serves(f.edgeFolder(0)) // the first one wrote the key that is all edges'
 }
 
 // writeRoots has the agents know all edges by their certificates: a join

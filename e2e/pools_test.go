@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -56,12 +55,7 @@ func TestEdgeBalancesPools(t *testing.T) {
 	}
 	write(pool(a, b))
 	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: start(t, "edge", "--config", file)}
-	eventually(t, "the edge serves", in.healthy)
-	secret, err := os.ReadFile(filepath.Join(folder, "data", "admin.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.APIKey = strings.TrimSpace(string(secret))
+	in.serves(filepath.Join(folder, "data"))
 
 	var pools struct {
 		Pools []struct {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,18 +15,8 @@ import (
 func TestEdgeWithRedis(t *testing.T) {
 	const password = "not-to-be-told"
 	server := redistest.Start(t, "requirepass "+password)
-	folder := t.TempDir()
-	address, admin := freePort(t), freePort(t)
-	file := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf(
-		"listen: {https: %q, http: \"\", admin: %q}\ntls: {self_signed: true}\nstore: {sqlite: {path: %q}}\nredis: {addrs: [%q], password_file: %q}\n",
-		address, admin, filepath.Join(folder, "data", "s.db"), server.Addr, writeText(t, filepath.Join(folder, "password"), password+"\n")))
-	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: start(t, "edge", "--config", file)}
-	eventually(t, "the edge serves", in.healthy)
-	secret, err := os.ReadFile(filepath.Join(folder, "data", "admin.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.APIKey = strings.TrimSpace(string(secret))
+	in := startEdge(t, fmt.Sprintf("redis: {addrs: [%q], password_file: %q}\n",
+		server.Addr, writeText(t, filepath.Join(t.TempDir(), "password"), password+"\n")))
 
 	becomes := func(redis, status string, connected float64) {
 		t.Helper()

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -69,12 +68,7 @@ func TestHangupReloadsTheCertificate(t *testing.T) {
 		"listen: {https: %q, http: %q, admin: %q}\ntls: {cert_file: %q, key_file: %q}\nstore: {sqlite: {path: %q}}\ndirect: {allow: [\"127.0.0.0/8:1-65535\"]}\n",
 		address, "127.0.0.1:0", admin, certFile, keyFile, filepath.Join(folder, "data", "s.db")))
 	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: start(t, "edge", "--config", config)}
-	eventually(t, "the edge serves", in.healthy)
-	secret, err := os.ReadFile(filepath.Join(folder, "data", "admin.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.APIKey = string(bytes.TrimSpace(secret))
+	in.serves(filepath.Join(folder, "data"))
 	id := in.running(map[string]any{"endpoint": server.Addr().String()}).ID
 	viewer := in.mustView(testContext(t), id)
 	if err := verify(viewer, 1, 1<<20); err != nil {

@@ -51,12 +51,7 @@ runtimes:
 func (p *edgeAndAgent) startEdge() {
 	p.t.Helper()
 	p.process = start(p.t, "edge", "--config", p.edgeConfig)
-	eventually(p.t, "the edge serves", p.healthy)
-	key, err := os.ReadFile(filepath.Join(p.data, "edge", "admin.key"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.APIKey = strings.TrimSpace(string(key))
+	p.serves(filepath.Join(p.data, "edge"))
 }
 
 func (p *edgeAndAgent) startAgent() {

@@ -62,12 +62,7 @@ func startTrialEdge(t *testing.T, folder, name, pools string) *trialEdge {
 	e.URL, e.AdminURL = "https://"+e.address, "http://"+freePort(t)
 	e.write(folder, pools)
 	e.process = start(t, "edge", "--config", e.file)
-	eventually(t, "the edge serves", e.healthy)
-	secret, err := os.ReadFile(filepath.Join(e.data, "admin.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.APIKey = strings.TrimSpace(string(secret))
+	e.serves(e.data)
 	return e
 }
 

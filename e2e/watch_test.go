@@ -71,12 +71,7 @@ pools: [{name: web, upstreams: [{url: %q}]}]
 routes: [{name: app, path: /app/, pool: web, rate_limits: [{name: app, by: address, requests: 2, per: 1h}]}]
 `, address, admin, filepath.Join(folder, "data", "s.db"), log, upstream.URL))
 	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: start(t, "edge", "--config", file)}
-	eventually(t, "the edge serves", in.healthy)
-	secret, err := os.ReadFile(filepath.Join(folder, "data", "admin.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.APIKey = strings.TrimSpace(string(secret))
+	in.serves(filepath.Join(folder, "data"))
 
 	web := client()
 	ask := func(path string, want int, header ...string) *http.Response {

@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,30 +14,19 @@ import (
 // whoever comes back with the cookie finds the same screen.
 func TestDesktopsBehindWebsockifyInAPool(t *testing.T) {
 	widths := []int{320, 400}
-	folder, upstreams := t.TempDir(), ""
+	upstreams := ""
 	for _, width := range widths {
 		vnc := startXvnc(t, "-SecurityTypes", "None", "-geometry", fmt.Sprintf("%dx200", width))
 		upstreams += fmt.Sprintf("      - {url: \"http://%s\"}\n", startWebsockify(t, vnc))
 	}
-	address, admin := freePort(t), freePort(t)
-	file := writeText(t, filepath.Join(folder, "edge.yml"), fmt.Sprintf(`listen: {https: %q, http: "", admin: %q}
-tls: {self_signed: true}
-store: {sqlite: {path: %q}}
-pools:
+	in := startEdge(t, fmt.Sprintf(`pools:
   - name: desktops
     policy: round_robin
     affinity: {cookie: SSDESKTOP, path: /desktops}
     health: {tcp: true, interval: 1s}
     upstreams:
 %sroutes: [{path: /desktops, pool: desktops}]
-`, address, admin, filepath.Join(folder, "data", "s.db"), upstreams))
-	in := &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, process: start(t, "edge", "--config", file)}
-	eventually(t, "the edge serves", in.healthy)
-	secret, err := os.ReadFile(filepath.Join(folder, "data", "admin.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.APIKey = strings.TrimSpace(string(secret))
+`, upstreams))
 
 	eventually(t, "both desktops are up", func() error { // until then new visitors go to the one that is
 		var pools struct {
@@ -58,7 +45,7 @@ pools:
 
 	look := func(cookie string) (width int, newCookie string) {
 		t.Helper()
-		conn, response, err := websocket.Dial(testContext(t), "wss://"+address+"/desktops/websockify", &websocket.DialOptions{
+		conn, response, err := websocket.Dial(testContext(t), "wss://"+strings.TrimPrefix(in.URL, "https://")+"/desktops/websockify", &websocket.DialOptions{
 			HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
 			Subprotocols: []string{"binary"}, HTTPHeader: http.Header{"Cookie": {cookie}},
 		})

@@ -74,7 +74,7 @@ type Coord interface {
 	// channel. A subscriber that falls behind by more than the queue holds gets
 	// one "resync" in place of what it missed, as do all where the network loses
 	// something. Hold and Release publish a "lease" of what they change; the end
-	// of a ttl nobody tells: see WatchLeases.
+	// of a ttl nobody tells.
 	Subscribe(ctx context.Context) <-chan Event
 	// Ping tells whether the other edges can be reached through it; nil for
 	// the in-process Coord.

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -125,47 +124,4 @@ func (ls *leases) of(kind string, now time.Time) map[string]*heldLease {
 // SortLeases sorts by id.
 func SortLeases(list []Lease) {
 	slices.SortFunc(list, func(a, b Lease) int { return cmp.Compare(a.ID, b.ID) })
-}
-
-// leasePause is the least time between two lists of WatchLeases, so that a
-// cluster that starts does not list all for each one that comes: a list of 1,000
-// takes Redis 2 ms (measured on one core of a small machine).
-const leasePause = 250 * time.Millisecond
-
-// WatchLeases calls changed with the live leases of a kind, sorted by id: at its
-// start, and then whenever they differ from what it was called with last, which
-// it learns from events at once and otherwise after every. While the Coord is
-// unavailable the last list stands. It returns when ctx ends or the Coord is
-// closed.
-func WatchLeases(ctx context.Context, c Coord, kind string, every time.Duration, changed func([]Lease)) {
-	events := c.Subscribe(ctx)
-	poll := time.NewTicker(every)
-	defer poll.Stop()
-	var last []Lease
-	for known := false; ; {
-		if list, err := c.Leases(ctx, kind); err == nil && (!known || !slices.EqualFunc(last, list, sameLease)) {
-			known, last = true, list
-			changed(slices.Clone(list))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(leasePause):
-		}
-		for wanted := false; !wanted; {
-			select {
-			case e, open := <-events:
-				if !open {
-					return
-				}
-				wanted = e.Type == "resync" || e.Type == "lease" && e.ID == kind
-			case <-poll.C:
-				wanted = true
-			}
-		}
-	}
-}
-
-func sameLease(a, b Lease) bool {
-	return a.Kind == b.Kind && a.ID == b.ID && a.Generation == b.Generation && bytes.Equal(a.Value, b.Value)
 }

@@ -206,34 +206,27 @@ func TestAFastRateGivesItsWholeBurst(t *testing.T) {
 func TestEdgesSeeEachOthersLeasesComeAndGo(t *testing.T) {
 	o := options(t, redistest.Start(t).Addr)
 	a, b := open(t, o), open(t, o)
-	changes := make(chan int, 100)
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		store.WatchLeases(ctx, b, "node", time.Hour, func(list []store.Lease) { changes <- len(list) })
-	}()
+	events := b.Subscribe(t.Context())
 	want := func(n int) {
 		t.Helper()
-		select {
-		case got := <-changes:
-			if got != n {
-				t.Errorf("%d leases, want %d", got, n)
-			}
-		case <-time.After(hang):
-			t.Fatal("nothing was told")
+		if got := leases(t, b); got != n {
+			t.Errorf("%d leases, want %d", got, n)
 		}
+	}
+	told := func() {
+		t.Helper()
+		until(t, events, func(e store.Event) bool { return e.Type == "lease" && e.ID == "node" })
 	}
 	want(0)
 	one := store.Lease{Kind: "node", ID: "a", Generation: 1}
 	hold(t, a, one)
+	told()
 	want(1)
 	if err := a.Release(t.Context(), "node", "a", 1); err != nil {
 		t.Fatal(err)
 	}
+	told()
 	want(0)
-	stop()
-	<-done
 }
 
 func hold(t *testing.T, c store.Coord, l store.Lease) {

@@ -139,9 +139,7 @@ func TestClusterWithoutAnEdgeThatIsKilled(t *testing.T) {
 		carried := func(w *watcher, e ending) bool {
 			return byHop[fmt.Sprint(w.id, e.at)] && e.told == "4501 server_reset" // the page comes again
 		}
-		a.some(own)
-		a.some(carried)
-		a.toldOnly(func(w *watcher, e ending) bool { return own(w, e) || carried(w, e) })
+		a.toldBoth(own, carried)
 		f.settled()
 		f.isDriven()
 		f.startEdge(victim)
@@ -151,11 +149,7 @@ func TestClusterWithoutAnEdgeThatIsKilled(t *testing.T) {
 func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
 		victim, byHop := f.carrier(), f.byHop(d)
-		leaving := f.edges[victim].process
-		leaving.signal(syscall.SIGTERM)
-		if status := leaving.wait(); status != 0 {
-			t.Errorf("exit status %d", status)
-		}
+		leaving := f.leaves(victim)
 		if strings.Contains(leaving.output.String(), "agents have not moved") {
 			t.Error("it left before its agents had another edge")
 		}
@@ -164,13 +158,30 @@ func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
 		carried := func(w *watcher, e ending) bool {
 			return e.at != victim && byHop[fmt.Sprint(w.id, e.at)] && e.told == "1012 node_draining"
 		}
-		a.some(own)
-		a.some(carried)
-		a.toldOnly(func(w *watcher, e ending) bool { return own(w, e) || carried(w, e) })
+		a.toldBoth(own, carried)
 		f.settled()
 		f.isDriven()
 		f.startEdge(victim)
 	})
+}
+
+// leaves tells an edge to stop and waits for its end.
+func (f *fleet) leaves(i int) *process {
+	f.t.Helper()
+	leaving := f.edges[i].process
+	leaving.signal(syscall.SIGTERM)
+	if status := leaving.wait(); status != 0 {
+		f.t.Errorf("exit status %d", status)
+	}
+	return leaving
+}
+
+// toldBoth wants some endings of each kind, and no others.
+func (a *audience) toldBoth(one, other func(*watcher, ending) bool) {
+	a.t.Helper()
+	a.some(one)
+	a.some(other)
+	a.toldOnly(func(w *watcher, e ending) bool { return one(w, e) || other(w, e) })
 }
 
 // TestClusterWithoutRedisWhenAnEdgeIsToldToStop: it can't tell the others, and
@@ -179,11 +190,7 @@ func TestClusterWithoutRedisWhenAnEdgeIsToldToStop(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
 		victim, byHop := f.carrier(), f.byHop(d)
 		f.redis.Kill()
-		leaving := f.edges[victim].process
-		leaving.signal(syscall.SIGTERM)
-		if status := leaving.wait(); status != 0 {
-			t.Errorf("exit status %d", status)
-		}
+		f.leaves(victim)
 		a.allSee()
 		own := func(w *watcher, e ending) bool { return e.at == victim && e.told == "1012 node_draining" }
 		a.some(own)

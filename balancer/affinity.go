@@ -130,29 +130,36 @@ func NewAffinity(c AffinityConfig, pool string, secret []byte) *Affinity {
 	if len(secret) < 16 {
 		panic(fmt.Sprintf("balancer: an affinity secret of %d bytes; 16 are needed", len(secret)))
 	}
+	return &Affinity{config: c, pool: pool, root: affinityRoot(secret)}
+}
+
+func affinityRoot(secret []byte) []byte {
 	root, err := hkdf.Extract(sha256.New, secret, nil)
 	if err != nil {
 		panic(fmt.Sprintf("balancer: affinity secret: %v", err))
 	}
-	return &Affinity{config: c, pool: pool, root: root}
+	return root
 }
 
-// key derives the pool's key for a purpose, which has no line break in it.
-func (a *Affinity) key(purpose string) hash.Hash {
-	key, err := hkdf.Expand(sha256.New, a.root, "streamspace affinity\n"+purpose+"\n"+a.pool, sha256.Size)
+// affinityKey derives a pool's key for a purpose, which has no line break in it.
+func affinityKey(root []byte, pool, purpose string) hash.Hash {
+	key, err := hkdf.Expand(sha256.New, root, "streamspace affinity\n"+purpose+"\n"+pool, sha256.Size)
 	if err != nil {
 		panic(fmt.Sprintf("balancer: affinity key: %v", err))
 	}
 	return hmac.New(sha256.New, key)
 }
 
-// Mark is the mark of the upstream with that id. It derives a key each time:
-// ask once for an upstream.
-func (a *Affinity) Mark(id string) Mark {
-	mac := a.key("mark")
+// markOf is the mark of a pool's upstream with that id. It derives a key each
+// time: ask once for an upstream.
+func markOf(root []byte, pool, id string) Mark {
+	mac := affinityKey(root, pool, "mark")
 	mac.Write([]byte(id))
 	return Mark(binary.BigEndian.Uint64(mac.Sum(nil)))
 }
+
+// Mark is the mark of the upstream with that id, as markOf tells.
+func (a *Affinity) Mark(id string) Mark { return markOf(a.root, a.pool, id) }
 
 // Read looks through the values of a request's cookies of that name and
 // returns what the first good one says. What is forged, of another pool, expired,
@@ -218,7 +225,7 @@ func (a *Affinity) maxAge() int64 { return int64(a.config.TTL / time.Second) }
 func (a *Affinity) sign(epoch uint32) []byte {
 	slot := &a.ring[epoch%uint32(len(a.ring))]
 	if slot.mac == nil || slot.epoch != epoch {
-		*slot = epochKey{epoch, a.key(fmt.Sprintf("epoch %d", epoch))}
+		*slot = epochKey{epoch, affinityKey(a.root, a.pool, fmt.Sprintf("epoch %d", epoch))}
 	}
 	slot.mac.Reset()
 	slot.mac.Write(a.raw[:rawSize-macSize])

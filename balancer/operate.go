@@ -57,9 +57,6 @@ func (p *pool) load(c PoolConfig) {
 				u.recheck(p)
 			}
 		}
-		if p.affinity != nil {
-			u.mark = p.affinity.Mark(u.id)
-		}
 		all, ids = append(all, u), append(ids, u.id)
 	}
 	for _, u := range p.upstreams {
@@ -87,7 +84,7 @@ func sameConnections(a, b PoolConfig) bool {
 // held.
 func (p *pool) newUpstream(c UpstreamConfig) *upstream {
 	at, _ := url.Parse(c.URL)
-	u := &upstream{id: c.ID, config: c, setting: Enabled, asked: noWish, metrics: p.b.options.Metrics.upstream(p.name, c.ID)}
+	u := &upstream{id: c.ID, mark: markOf(affinityRoot(p.b.options.Secret), p.name, c.ID), config: c, setting: Enabled, asked: noWish, metrics: p.b.options.Metrics.upstream(p.name, c.ID)}
 	u.ctx, u.end = context.WithCancelCause(p.b.ctx)
 	u.address = hostPort(at)
 	if at.Scheme == "https" {

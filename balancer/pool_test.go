@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -274,6 +275,39 @@ func TestReloadTouchesOnlyWhatItChanges(t *testing.T) {
 	}
 	if err := say("long after"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRequestsGoOnBesideAReload is one for the race detector: a reload that keeps
+// an upstream changes nothing of it that requests read without the pool's lock.
+func TestRequestsGoOnBesideAReload(t *testing.T) {
+	c := onePool(withAffinity, named(t, "a"), named(t, "b"))
+	e := startEdge(t, c)
+	client := e.client()
+	first, _ := get(t, client, e.url("/"))
+	cookie, _, _ := strings.Cut(first.Header.Get("Set-Cookie"), ";")
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for range 50 {
+				if r, body := get(t, client, e.url("/"), "Cookie", cookie); r.StatusCode != 200 {
+					t.Errorf("%d: %s", r.StatusCode, body)
+				}
+			}
+		})
+	}
+	asked := make(chan struct{})
+	go func() { clients.Wait(); close(asked) }()
+	for weight := 1; ; weight++ {
+		select {
+		case <-asked:
+			return
+		case <-time.After(100 * time.Microsecond):
+			next := c.Pools[0]
+			next.Upstreams = slices.Clone(next.Upstreams)
+			next.Upstreams[0].Weight = 1 + weight%3
+			e.Load(Config{Pools: []PoolConfig{next}, Routes: c.Routes})
+		}
 	}
 }
 

@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -105,39 +107,39 @@ func (f *fleet) carrier() (most int) {
 	return most
 }
 
-// hops tells whether edge has no tunnel to the agent of the session, so that
-// its viewers there come by another edge.
-func (f *fleet) hops(d desktops, id string, edge int) bool {
-	f.t.Helper()
-	hosts, err := f.edges[edge].hosts()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	console := d.consoles[slices.IndexFunc(d.consoles, func(s desktop) bool { return s.ID == id })]
-	agent := hosts[slices.IndexFunc(hosts, func(h host) bool { return h.ID == console.AgentID })]
-	return !slices.Contains(agent.Homes, fmt.Sprintf("edge-%d", edge+1))
-}
-
-// byHop are the streams that are carried by another edge, by session and edge.
-func (f *fleet) byHop(d desktops) map[string]bool {
+// carriedBy are the streams that an edge has carried for others so far, by
+// session and edge, from its log. What the agents' homes say is not enough: a
+// stream stays where it began.
+func (f *fleet) carriedBy(edge int) map[string]bool {
 	f.t.Helper()
 	streams := map[string]bool{}
-	for _, s := range d.consoles {
-		for i := range f.edges {
-			streams[fmt.Sprint(s.ID, i)] = f.hops(d, s.ID, i)
+	for line := range strings.Lines(f.edges[edge].process.output.String()) {
+		_, fields, ok := strings.Cut(line, "a stream for another edge is open")
+		if !ok {
+			continue
 		}
+		var stream struct{ From, Session string }
+		if err := json.Unmarshal([]byte(fields), &stream); err != nil {
+			f.t.Fatalf("%v in %q", err, line)
+		}
+		from, err := strconv.Atoi(strings.TrimPrefix(stream.From, "edge-"))
+		if err != nil {
+			f.t.Fatalf("%v in %q", err, line)
+		}
+		streams[fmt.Sprint(stream.Session, from-1)] = true
 	}
 	return streams
 }
 
 func TestClusterWithoutAnEdgeThatIsKilled(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
-		victim, byHop := f.carrier(), f.byHop(d)
+		victim := f.carrier()
+		carriedFor := f.carriedBy(victim)
 		f.edges[victim].process.kill()
 		a.allSee()
 		own := func(w *watcher, e ending) bool { return e.at == victim && strings.HasPrefix(e.told, "-1 ") } // who could say it is dead
 		carried := func(w *watcher, e ending) bool {
-			return byHop[fmt.Sprint(w.id, e.at)] && e.told == "4501 server_reset" // the page comes again
+			return carriedFor[fmt.Sprint(w.id, e.at)] && e.told == "4501 server_reset" // the page comes again
 		}
 		a.toldBoth(own, carried)
 		f.settled()
@@ -148,7 +150,8 @@ func TestClusterWithoutAnEdgeThatIsKilled(t *testing.T) {
 
 func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
-		victim, byHop := f.carrier(), f.byHop(d)
+		victim := f.carrier()
+		carriedFor := f.carriedBy(victim)
 		leaving := f.leaves(victim)
 		if strings.Contains(leaving.output.String(), "agents have not moved") {
 			t.Error("it left before its agents had another edge")
@@ -156,7 +159,7 @@ func TestClusterWithoutAnEdgeThatIsToldToStop(t *testing.T) {
 		a.allSee()
 		own := func(w *watcher, e ending) bool { return e.at == victim && e.told == "1012 node_draining" }
 		carried := func(w *watcher, e ending) bool {
-			return e.at != victim && byHop[fmt.Sprint(w.id, e.at)] && e.told == "1012 node_draining"
+			return e.at != victim && carriedFor[fmt.Sprint(w.id, e.at)] && e.told == "1012 node_draining"
 		}
 		a.toldBoth(own, carried)
 		f.settled()
@@ -188,14 +191,15 @@ func (a *audience) toldBoth(one, other func(*watcher, ending) bool) {
 // still lets its viewers go in peace.
 func TestClusterWithoutRedisWhenAnEdgeIsToldToStop(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
-		victim, byHop := f.carrier(), f.byHop(d)
+		victim := f.carrier()
+		carriedFor := f.carriedBy(victim)
 		f.redis.Kill()
 		f.leaves(victim)
 		a.allSee()
 		own := func(w *watcher, e ending) bool { return e.at == victim && e.told == "1012 node_draining" }
 		a.some(own)
 		a.toldOnly(func(w *watcher, e ending) bool {
-			return own(w, e) || byHop[fmt.Sprint(w.id, e.at)] && slices.Contains([]string{"4501 server_reset", "1012 node_draining"}, e.told)
+			return own(w, e) || carriedFor[fmt.Sprint(w.id, e.at)] && slices.Contains([]string{"4501 server_reset", "1012 node_draining"}, e.told)
 		})
 		f.redis.Run()
 		f.startEdge(victim)
@@ -279,7 +283,7 @@ func TestClusterWithAnotherPrimary(t *testing.T) {
 func TestClusterWithAnEdgeThatStandsStill(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
 		const victim = 0
-		byHop := f.byHop(d)
+		carriedFor := f.carriedBy(victim)
 		f.edges[victim].process.suspend(func() {
 			eventually(t, "the others find that it does not answer", func() error {
 				nodes, err := f.edges[1].nodes()
@@ -293,6 +297,6 @@ func TestClusterWithAnEdgeThatStandsStill(t *testing.T) {
 		f.settled()
 		f.isDriven()
 		a.allSee()
-		a.toldOnly(func(w *watcher, e ending) bool { return e.at == victim || byHop[fmt.Sprint(w.id, e.at)] })
+		a.toldOnly(func(w *watcher, e ending) bool { return e.at == victim || carriedFor[fmt.Sprint(w.id, e.at)] })
 	})
 }

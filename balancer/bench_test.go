@@ -19,7 +19,7 @@ func BenchmarkSmallGet(b *testing.B) {
 	const ask = "GET /app/page HTTP/1.1\r\nHost: desk.example.org\r\nUser-Agent: benchmark\r\nAccept: */*\r\n\r\n"
 	const answer = "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Thu, 26 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 95\r\nConnection: keep-alive\r\n\r\n" +
 		"hello from upstream, this is a small body of about one hundred bytes, padded with some words..\n"
-	loops, err := reactor.New(1)
+	loops, err := reactor.New(1, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func startEdge(t testing.TB, c Config, change ...func(*Options)) *edge {
 	if faults := c.Validate(); len(faults) > 0 {
 		t.Fatalf("the config: %v", faults)
 	}
-	loops, err := reactor.New(1)
+	loops, err := reactor.New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

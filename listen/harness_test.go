@@ -38,7 +38,7 @@ type door struct {
 func openDoor(t *testing.T, upstream http.HandlerFunc, change func(*listen.HTTP2Options)) *door {
 	t.Helper()
 	web := httptest.NewServer(upstream)
-	loops, err := reactor.New(1)
+	loops, err := reactor.New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

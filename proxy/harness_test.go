@@ -89,7 +89,7 @@ func startEdge(t testing.TB, o Options, dial string, options ...edgeOption) *edg
 	}
 	if o.Reactor == nil {
 		var err error
-		if o.Reactor, err = reactor.New(2); err != nil {
+		if o.Reactor, err = reactor.New(2, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -76,7 +76,7 @@ type home struct {
 // startHome serves hops with open as its Options.Open; plain: without TLS.
 func startHome(t testing.TB, plain bool, open func(context.Context, string, tunnel.OpenRequest) (net.Conn, error)) *home {
 	t.Helper()
-	loops, err := reactor.New(1)
+	loops, err := reactor.New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

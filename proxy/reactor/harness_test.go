@@ -19,7 +19,7 @@ const hang = 30 * time.Second
 // both runs a test with the system's poller and with goroutines.
 func both(t *testing.T, test func(t *testing.T, r *Reactor)) {
 	t.Run("system", func(t *testing.T) {
-		r, err := New(1)
+		r, err := New(1, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

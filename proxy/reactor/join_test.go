@@ -71,7 +71,7 @@ func TestHalfClosedJoinDoesNotWaitForEver(t *testing.T) {
 // TestJoinEndsWhenAPeersKernelIsSilent: what was sent is not acknowledged any
 // more. A window that stays shut is no silence.
 func TestJoinEndsWhenAPeersKernelIsSilent(t *testing.T) {
-	r, err := New(1)
+	r, err := New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ const maxEvents = 256
 type epoll struct {
 	fd, event int  // event wakes the wait
 	busy      bool // there were events at the last wait
+	placed    bool // places was told so, and nothing else since
+	places    func(change int)
 	events    [maxEvents]unix.EpollEvent
 	ready     int // how many of events the last wait has filled
 
@@ -29,7 +31,7 @@ type epoll struct {
 	freed   []int32   // the same, but events of this wait may still name them
 }
 
-func newPoller() (poller, error) {
+func newPoller(places func(change int)) (poller, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -45,7 +47,7 @@ func newPoller() (poller, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	return &epoll{fd: fd, event: event}, nil
+	return &epoll{fd: fd, event: event, places: places}, nil
 }
 
 // wakeSlot stands for the eventfd.
@@ -62,6 +64,7 @@ func (e *epoll) close() {
 	}
 	_ = unix.Close(e.event)
 	_ = unix.Close(e.fd)
+	e.place(false)
 }
 
 func (e *epoll) wait(timeout time.Duration) { e.ready = e.await(milliseconds(timeout)) }
@@ -82,18 +85,25 @@ func (e *epoll) tell(l *Loop) {
 	e.freed = e.freed[:0]
 }
 
-// busyWait is how long a loop that has just worked keeps its place in Go's
-// scheduler while it waits, in milliseconds.
-const busyWait = 5
+const (
+	// busyWait is how long a loop that has just worked keeps its place in Go's
+	// scheduler while it waits, in milliseconds.
+	busyWait = 5
+
+	// placeless is after how long without events, in milliseconds, a loop says that
+	// it needs no place of its own. To change their number stops the process for
+	// some 20 us.
+	placeless = 1000
+)
 
 // await is epoll_wait. A loop that had events a moment ago waits without telling
 // Go's scheduler: it will be back in microseconds, and giving its place away and
 // taking it back each time costs more than all else that an update needs. After
-// busyWait without events it tells, and costs nothing until the next one. The
-// process should have a place for each loop beside those of its other
-// goroutines (see New), and Go's collector interrupts the wait with a signal when it needs to.
+// busyWait without events it tells, and costs nothing until the next one. Go's
+// collector interrupts the wait with a signal when it needs to.
 func (e *epoll) await(timeout int) int {
 	if e.busy {
+		e.place(true)
 		wait := busyWait
 		if timeout >= 0 {
 			wait = min(timeout, busyWait)
@@ -109,12 +119,38 @@ func (e *epoll) await(timeout int) int {
 			timeout -= wait
 		}
 	}
-	n, err := unix.EpollWait(e.fd, e.events[:], timeout)
+	e.busy = false
+	if e.placed && (timeout < 0 || timeout > placeless) {
+		n, err := unix.EpollWait(e.fd, e.events[:], placeless)
+		if n > 0 || err != nil {
+			return e.found(n, err)
+		}
+		e.place(false)
+		if timeout > 0 {
+			timeout -= placeless
+		}
+	}
+	return e.found(unix.EpollWait(e.fd, e.events[:], timeout))
+}
+
+func (e *epoll) found(n int, err error) int {
 	if err != nil {
 		return 0 // EINTR
 	}
 	e.busy = n > 0
 	return n
+}
+
+func (e *epoll) place(needed bool) {
+	if needed == e.placed {
+		return
+	}
+	e.placed = needed
+	if needed {
+		e.places(1)
+	} else {
+		e.places(-1)
+	}
 }
 
 // milliseconds rounds up, so that a timer is due when the wait for it ends.
@@ -195,7 +231,7 @@ type socket struct {
 
 func (s *socket) read(p []byte) (int, error) {
 	for {
-		n, errno := rawRead(s.fd, p)
+		n, errno := rawReceive(s.fd, p)
 		switch errno {
 		case 0:
 			if n == 0 {

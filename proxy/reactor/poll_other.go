@@ -2,4 +2,4 @@
 
 package reactor
 
-func newPoller() (poller, error) { return newNotifier(), nil }
+func newPoller(func(change int)) (poller, error) { return newNotifier(), nil }

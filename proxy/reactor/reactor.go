@@ -28,11 +28,19 @@ type Reactor struct {
 	running sync.WaitGroup
 }
 
-// New starts n loops, at least one. A busy loop keeps a place in Go's scheduler
-// even while it waits, so GOMAXPROCS should be n more than the other goroutines
-// need. The error comes from the operating system,
+// New starts n loops, at least one. The error comes from the operating system,
 // when it has no file descriptor left. Close ends the loops.
-func New(n int) (*Reactor, error) { return start(n, newPoller) }
+//
+// A busy loop keeps a place in Go's scheduler even while it waits, so GOMAXPROCS
+// should be one more for each than the other goroutines need. places is told, by
+// the loops' goroutines: 1 when one begins to, -1 when it has not for a second.
+// nil: nobody needs to know.
+func New(n int, places func(change int)) (*Reactor, error) {
+	if places == nil {
+		places = func(int) {}
+	}
+	return start(n, func() (poller, error) { return newPoller(places) })
+}
 
 // NewPortable starts n loops that use nothing but net.Conn's methods, as on
 // systems that have no better way. Tests use it to run the portable path

@@ -266,7 +266,7 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 }
 
 func TestIdleConnectionsHoldNoBuffer(t *testing.T) {
-	r, err := New(1)
+	r, err := New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

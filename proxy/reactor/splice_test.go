@@ -12,7 +12,7 @@ import (
 // What is moved, and what is written before, between and after the moves, comes
 // in the order of the calls, at a reader that stalls the writer all the time.
 func TestMovedBytesKeepTheirPlace(t *testing.T) {
-	r, err := New(1)
+	r, err := New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"net"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -30,20 +28,14 @@ type link struct {
 	by     time.Time // the deadline that is set
 	idleAt time.Time // when a sweep first met it without a request
 
-	// For speak. raw is nil where that can't be.
-	raw     syscall.RawConn
-	turn    func(fd uintptr) bool // onTurn
-	look    bool                  // nothing of the request is sent, and nobody has looked whether the upstream has spoken
-	whole   bool                  // what is written next is the whole request
-	out     []byte                // the request, until it is sent
-	sent    int                   // bytes of it
-	failed  error
-	unasked [1]byte
+	socket *reactor.RawSocket // what Conn is read and written by
+	look   bool               // nothing of the request is sent, and nobody has looked whether the upstream has spoken
+	whole  bool               // what is written next is the whole request
 }
 
 // errStirred: the upstream has closed the connection, or spoken on it unasked,
 // before anything of the request was sent.
-var errStirred = errors.New("the upstream has closed the connection, or said something unasked")
+var errStirred = reactor.ErrStirred
 
 // extend gives what comes next the whole wait from now, to within deadlineGrain.
 func (l *link) extend(now time.Time) {
@@ -63,7 +55,7 @@ func (l *link) Read(p []byte) (int, error) {
 	if l.streams {
 		l.extend(time.Now())
 	}
-	return l.Conn.Read(p)
+	return l.socket.Read(p)
 }
 
 func (l *link) Write(p []byte) (n int, err error) {
@@ -74,13 +66,13 @@ func (l *link) Write(p []byte) (n int, err error) {
 	l.look = false
 	switch {
 	case looked:
-		n, err = l.Conn.Write(p)
+		n, err = l.socket.Write(p)
 	case l.whole:
-		n, err = l.speak(p)
+		n, err = l.socket.Ask(p)
 	case hasStirred(l.Conn):
 		return 0, errStirred
 	default:
-		n, err = l.Conn.Write(p)
+		n, err = l.socket.Write(p)
 	}
 	l.deaf = l.deaf || err != nil && err != errStirred
 	return n, err
@@ -192,7 +184,7 @@ func (ls *links) get(ctx context.Context, client net.Conn, fresh, later bool, no
 		whose = client
 	}
 	l := ls.newest(whose)
-	for l != nil && (fresh || !(later && l.raw != nil) && hasStirred(l.Conn)) {
+	for l != nil && (fresh || !(later && l.socket.CanAsk()) && hasStirred(l.Conn)) {
 		_ = l.Close()
 		l = ls.newest(whose)
 	}
@@ -205,10 +197,9 @@ func (ls *links) get(ctx context.Context, client net.Conn, fresh, later bool, no
 		if err != nil {
 			return nil, err
 		}
-		l, now = &link{Conn: conn, wait: ls.wait, announced: whose, raw: rawOf(conn)}, time.Now()
-		l.turn = l.onTurn
+		l, now = &link{Conn: conn, wait: ls.wait, announced: whose, socket: reactor.NewRawSocket(conn)}, time.Now()
 	}
-	l.look, l.whole = later && l.raw != nil, false
+	l.look, l.whole = later && l.socket.CanAsk(), false
 	l.extend(now)
 	l.reader = ls.buffers.reader(l)
 	return l, nil

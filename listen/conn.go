@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // Options are what connections are accepted by.
@@ -39,7 +41,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{Conn: accepted, options: &l.options, since: time.Now()}
+	c := newConn(accepted, &l.options)
 	c.remote, c.local = accepted.RemoteAddr(), accepted.LocalAddr()
 	if peer, err := netip.ParseAddrPort(c.remote.String()); err == nil {
 		c.begins = slices.ContainsFunc(l.options.Proxies, func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) })
@@ -50,6 +52,7 @@ func (l listener) Accept() (net.Conn, error) {
 // Conn is a client's connection. One goroutine may read while another writes.
 type Conn struct {
 	net.Conn
+	socket  *reactor.RawSocket // what Conn is read and written by
 	options *Options
 	since   time.Time
 
@@ -62,6 +65,10 @@ type Conn struct {
 
 	reads, writes deadline
 	delivered     uint64 // bytes that the client had acknowledged at the last deadline; the writer's
+}
+
+func newConn(accepted net.Conn, o *Options) *Conn {
+	return &Conn{Conn: accepted, socket: reactor.NewRawSocket(accepted), options: o, since: time.Now()}
 }
 
 // RemoteAddr is the client's, once something has been read.
@@ -143,7 +150,7 @@ func (c *Conn) read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.socket.Read(p)
 	if !c.heard && n > 0 {
 		c.heard = true
 		if c.options.Stray != nil && IsHeader(p[:n]) {
@@ -158,7 +165,7 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 	defer c.writes.waiting.Store(false)
 	for {
 		_ = c.armWrites() // as in Read
-		n, err := c.Conn.Write(p[written:])
+		n, err := c.socket.Write(p[written:])
 		written += n
 		if !errors.Is(err, os.ErrDeadlineExceeded) || c.writes.wanted.Load() != whileMoving || !c.took(n) {
 			return written, err

@@ -24,7 +24,7 @@ func pipe(t *testing.T, o Options) (c *Conn, socket *counted, peer net.Conn) {
 	near, peer := net.Pipe()
 	socket = &counted{Conn: near}
 	t.Cleanup(func() { _, _ = near.Close(), peer.Close() })
-	return &Conn{Conn: socket, options: &o, since: time.Now()}, socket, peer
+	return newConn(socket, &o), socket, peer
 }
 
 // times out tells after how long a read does.

@@ -10,8 +10,10 @@ import (
 // The calls of the hot path don't tell Go's scheduler that they enter the
 // kernel: none of them waits, and telling costs as much as a small one takes.
 
-func rawRead(fd int, p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+// rawReceive is a read that does not wait, and asks nobody about a file's
+// position, as read does.
+func rawReceive(fd int, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 

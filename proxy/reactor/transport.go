@@ -19,10 +19,11 @@ type Transport struct {
 	// First, unless nil, sees the first bytes that arrive, before TLS does, and
 	// may answer them on conn. Its error is Read's.
 	First    func(conn net.Conn, arrived []byte) error
-	loop     *Loop  // nil before
-	incoming []byte // of the loop's; all of it is read in the same turn
-	ended    bool   // nothing follows incoming
-	cut      bool   // TLS has met the end of the connection below
+	socket   *RawSocket // what Conn is read and written by, before
+	loop     *Loop      // nil before
+	incoming []byte     // of the loop's; all of it is read in the same turn
+	ended    bool       // nothing follows incoming
+	cut      bool       // TLS has met the end of the connection below
 
 	holding sync.Mutex
 	held    *[]byte // what TLS writes until release; nil: it is sent at once
@@ -47,7 +48,7 @@ func (t *Transport) release() error {
 	defer t.holding.Unlock()
 	held := t.held
 	t.held = nil
-	_, err := t.Conn.Write(*held)
+	_, err := t.socket.Write(*held)
 	*held = (*held)[:0]
 	return err
 }
@@ -57,22 +58,24 @@ func (t *Transport) writeSocket(p []byte) (int, error) {
 	t.holding.Lock()
 	defer t.holding.Unlock()
 	if t.held == nil {
-		return t.Conn.Write(p)
+		return t.socket.Write(p)
 	}
 	*t.held = append(*t.held, p...)
 	if len(*t.held) < maxHeld {
 		return len(p), nil
 	}
-	_, err := t.Conn.Write(*t.held)
+	_, err := t.socket.Write(*t.held)
 	*t.held = (*t.held)[:0]
 	return len(p), err
 }
 
 // NewTransport lets a loop run the TLS connection that will be made over conn,
 // a TCP or UNIX socket, or what offers one by a method Socket() net.Conn.
-func NewTransport(conn net.Conn) *Transport { return &Transport{Conn: conn} }
+func NewTransport(conn net.Conn) *Transport {
+	return &Transport{Conn: conn, socket: NewRawSocket(conn)}
+}
 
-func (t *Transport) enter(l *Loop) { t.loop, t.Conn = l, nil }
+func (t *Transport) enter(l *Loop) { t.loop, t.Conn, t.socket = l, nil, nil }
 
 func (t *Transport) Read(p []byte) (int, error) {
 	if t.loop == nil {
@@ -92,7 +95,7 @@ func (t *Transport) Read(p []byte) (int, error) {
 }
 
 func (t *Transport) readSocket(p []byte) (int, error) {
-	n, err := t.Conn.Read(p)
+	n, err := t.socket.Read(p)
 	if first := t.First; first != nil && n > 0 {
 		t.First = nil
 		if refused := first(t.Conn, p[:n]); refused != nil {

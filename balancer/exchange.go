@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -141,6 +142,9 @@ func (ls *links) fail(v *visit, l *link, err error) *failure {
 }
 
 func (ls *links) send(l *link, request *fasthttp.Request, headIsThere bool) error {
+	if !headIsThere && isHeadOnly(request) {
+		return ls.sendWhole(l, &request.Header)
+	}
 	var to io.Writer = l
 	if headIsThere {
 		to = &bodyOnly{to: l}
@@ -152,6 +156,26 @@ func (ls *links) send(l *link, request *fasthttp.Request, headIsThere bool) erro
 	}
 	l.whole = true // if nothing was written before
 	return w.Flush()
+}
+
+// isHeadOnly tells whether a request is its head, with target and host as they
+// came. What names a host in its target, or could be taken for it, is for
+// fasthttp to write.
+func isHeadOnly(request *fasthttp.Request) bool {
+	h := &request.Header
+	target := h.RequestURI()
+	return (h.IsGet() || h.IsHead()) && !request.IsBodyStream() && len(request.Body()) == 0 &&
+		len(target) > 0 && target[0] == '/' && (len(target) == 1 || target[1] != '/') && len(h.Host()) > 0 && bytes.Equal(h.Host(), request.URI().Host())
+}
+
+// sendWhole sends a request of isHeadOnly, in one write.
+func (ls *links) sendWhole(l *link, h *fasthttp.RequestHeader) error {
+	head := ls.buffers.heads.Get().(*[]byte)
+	defer ls.buffers.heads.Put(head)
+	*head = h.AppendBytes((*head)[:0])
+	l.whole = true
+	_, err := l.Write(*head)
+	return err
 }
 
 // answers tells whether an upstream that takes no more of a request has answered
@@ -198,14 +222,19 @@ func (l *link) takeHead(request *fasthttp.Request, response *fasthttp.Response, 
 	return false, errors.New("it sends interim answers without end")
 }
 
-// readHead reads one head. Its errors have nothing of what was read, which may
-// hold a cookie: fasthttp's quote it, and they are logged.
+// readHead reads one head.
 func (l *link) readHead(response *fasthttp.Response) error {
-	err := response.Header.Read(l.reader)
+	if err := response.Header.Read(l.reader); err != nil {
+		return headError(err)
+	}
+	return nil
+}
+
+// headError says why there is no head, with nothing of what was read, which may
+// hold a cookie: fasthttp's errors quote it, and errors are logged.
+func headError(err error) error {
 	var network *net.OpError
 	switch {
-	case err == nil:
-		return nil
 	case isTimeout(err):
 		return os.ErrDeadlineExceeded
 	case errors.As(err, &network):

@@ -84,8 +84,8 @@ func hasToken(values [][]byte, token string) bool {
 
 // passOn makes a request one of the edge's to an upstream: without what was
 // between the client and the edge, with what the upstream may know of the
-// client.
-func passOn(h *fasthttp.RequestHeader, has fields, c client, host []byte) {
+// client. room is for the client's address.
+func passOn(h *fasthttp.RequestHeader, has fields, c client, host, room []byte) {
 	trailers := has.has(fieldTE) && hasToken(h.PeekAll(fasthttp.HeaderTE), "trailers")
 	stripConnection(h, has)
 	has.each(fieldTE|fieldExpect, h.Del) // the edge has answered Expect
@@ -94,8 +94,7 @@ func passOn(h *fasthttp.RequestHeader, has fields, c client, host []byte) {
 	}
 	h.SetNoDefaultContentType(true)
 
-	var room [len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")]byte
-	addr, scheme := c.peer.AppendTo(room[:0]), schemeHTTP
+	addr, scheme := c.peer.AppendTo(room), schemeHTTP
 	if c.secure {
 		scheme = schemeHTTPS
 	}

@@ -100,7 +100,7 @@ func (l *link) takeOver(bs *buffers) (conn net.Conn, ahead []byte) {
 }
 
 // buffers are what exchanges borrow.
-type buffers struct{ readers, writers, bodies sync.Pool }
+type buffers struct{ readers, writers, heads, bodies sync.Pool }
 
 // bodyAtOnce is how much of a body that streams is read and written at once.
 const bodyAtOnce = 64 << 10
@@ -132,6 +132,7 @@ func newBuffers() *buffers {
 	b := &buffers{}
 	b.readers.New = func() any { return bufio.NewReaderSize(nil, maxAnswerHead) }
 	b.writers.New = func() any { return bufio.NewWriterSize(nil, 4<<10) }
+	b.heads.New = func() any { return new([]byte) }
 	b.bodies.New = func() any { return new([bodyAtOnce]byte) }
 	return b
 }

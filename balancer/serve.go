@@ -53,8 +53,9 @@ type serving struct {
 	over     time.Time  // when the answer was there as a whole; zero: it was not
 	id       string     // of the request
 	addr     netip.Addr // of the client itself
-	http11   bool       // the client's version
-	protocol string     // that the client asks to go on with; empty: none
+	room     [len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")]byte
+	http11   bool   // the client's version
+	protocol string // that the client asks to go on with; empty: none
 	rules    *rules
 	wish     wish
 	upstream *upstream // that serves it; nil: none
@@ -97,7 +98,11 @@ func (s *serving) serve() {
 		s.refuseBody(err)
 		return
 	}
-	s.find(s.began)
+	now := s.began
+	if s.read > 0 { // it took a while
+		now = time.Now()
+	}
+	s.find(now)
 }
 
 // find tries upstreams until one serves the request, or none is left to try.
@@ -121,7 +126,7 @@ func (s *serving) find(now time.Time) {
 			return
 		}
 		s.upstream, s.placed = u, true
-		if failed = s.try(u); failed == nil {
+		if failed = s.try(u, now); failed == nil {
 			return
 		}
 		if s.gone() {
@@ -166,8 +171,10 @@ func (s *serving) prepare(from client, has fields) {
 	if has.has(fieldUpgrade) && hasToken(h.PeekAll(fasthttp.HeaderConnection), "upgrade") && !h.ConnectionClose() {
 		s.protocol = string(bytes.TrimSpace(h.Peek(fasthttp.HeaderUpgrade)))
 	}
-	h.SetProtocol("HTTP/1.1")
-	passOn(h, has, from, uri.Host())
+	if !s.http11 {
+		h.SetProtocol("HTTP/1.1")
+	}
+	passOn(h, has, from, uri.Host(), s.room[:0])
 	h.SetCanonical(requestIDName, []byte(s.id))
 	if s.protocol != "" {
 		h.Set(fasthttp.HeaderConnection, "Upgrade")
@@ -175,9 +182,11 @@ func (s *serving) prepare(from client, has fields) {
 	}
 }
 
-// try lets one upstream serve the request.
-func (s *serving) try(u *upstream) *failure {
-	sent := time.Now()
+// try lets one upstream serve the request, now if it had no wait for a place.
+func (s *serving) try(u *upstream, sent time.Time) *failure {
+	if s.queued > 0 {
+		sent = time.Now()
+	}
 	if s.asked == nil {
 		s.tries++
 	}

@@ -1,6 +1,9 @@
 package balancer
 
-import "bytes"
+import (
+	"bytes"
+	"math/bits"
+)
 
 // fields tells which of the headers that the balancer treats in a way of their
 // own a message has. To ask for each of them, with fasthttp, costs more than a
@@ -79,16 +82,19 @@ func isDisguised(name []byte) bool {
 
 func (f fields) has(any fields) bool { return f&any != 0 }
 
-// names calls f with each name in both.
+// each calls do with each name in both.
 func (f fields) each(of fields, do func(name string)) {
-	if f &= of; f == 0 {
-		return
-	}
-	for _, sameLength := range fieldsByLength {
-		for _, one := range sameLength {
-			if f.has(one.is) {
-				do(one.name)
-			}
-		}
+	for f &= of; f != 0; f &= f - 1 { // the lowest bit goes
+		do(fieldNames[bits.TrailingZeros32(uint32(f))])
 	}
 }
+
+// fieldNames are the names by bit.
+var fieldNames = func() (names [bits.UintSize]string) {
+	for _, sameLength := range fieldsByLength {
+		for _, one := range sameLength {
+			names[bits.TrailingZeros32(uint32(one.is))] = one.name
+		}
+	}
+	return names
+}()

@@ -35,6 +35,7 @@ func (b *Balancer) Expect(ctx *fasthttp.RequestCtx, r *Route) (status int) {
 		s.wait(s.orphaned)
 		return fasthttp.StatusContinue
 	}
+	b.options.Unread(s.visit.client) // who has waited for too long sends the body nevertheless
 	if !s.streams {
 		s.end()
 	}
@@ -56,6 +57,7 @@ func (s *serving) goOnExpected() {
 	} else {
 		s.find(time.Now())
 	}
+	s.tellUnread()
 	if !s.streams {
 		s.end()
 	}

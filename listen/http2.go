@@ -32,7 +32,7 @@ const (
 // HTTP2Options are what HTTP/2 is served by.
 type HTTP2Options struct {
 	Log       *zap.Logger
-	Timeouts  Options       // Body and Write hold for each stream
+	Timeouts  Options       // Body and Write hold for each stream; Lingering is for its connections inside
 	Idle      time.Duration // of a connection without streams
 	MaxHeader int           // bytes of a request's header
 	// Draining: clients are asked to go elsewhere with the next answer. nil: never.
@@ -156,6 +156,7 @@ type client struct {
 	conn      *tls.Conn
 	transport *http.Transport
 	inside    *queue
+	lingering *Lingering
 }
 
 type clientKey struct{}
@@ -166,7 +167,7 @@ func clientOf(ctx context.Context) *client {
 }
 
 func (h *HTTP2) opened(ctx context.Context, conn net.Conn) context.Context {
-	c := &client{conn: conn.(*tls.Conn), inside: h.inside}
+	c := &client{conn: conn.(*tls.Conn), inside: h.inside, lingering: h.options.Timeouts.Lingering}
 	c.transport = &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 		DisableCompression:     true,

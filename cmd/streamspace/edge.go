@@ -95,15 +95,16 @@ type edge struct {
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	access       *accesslog.Log   // nil: off
 
-	arrivals *arrivals
-	public   []net.Listener
-	admin    net.Listener
-	server   *fasthttp.Server
-	http2    *listen.HTTP2    // nil: not served
-	inside   *fasthttp.Server // of its requests
-	adminWeb *http.Server
-	redirect net.Listener // plain HTTP that only points to HTTPS; nil when there is none
-	draining atomic.Bool
+	arrivals  *arrivals
+	lingering listen.Lingering // of all public listeners
+	public    []net.Listener
+	admin     net.Listener
+	server    *fasthttp.Server
+	http2     *listen.HTTP2    // nil: not served
+	inside    *fasthttp.Server // of its requests
+	adminWeb  *http.Server
+	redirect  net.Listener // plain HTTP that only points to HTTPS; nil when there is none
+	draining  atomic.Bool
 }
 
 // openEdge opens everything that can fail, so that an edge that was opened can
@@ -313,6 +314,7 @@ func (e *edge) drain() error {
 		return fmt.Errorf("draining requests: %w", err)
 	}
 	e.balancer.Drain(ctx)
+	e.lingering.Close() // these have their answers
 	return nil
 }
 
@@ -328,6 +330,7 @@ func (e *edge) close() error {
 	if e.redirect != nil {
 		_ = e.redirect.Close()
 	}
+	e.lingering.Close()
 	if e.viewers != nil {
 		errs = append(errs, e.viewers.Close(ctx))
 	}

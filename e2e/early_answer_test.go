@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,6 +61,8 @@ var earlyAnswers = []struct {
 	{"/nobody/x", http.StatusBadGateway},
 	{"/curt/x", http.StatusRequestEntityTooLarge},
 	{"/often/x", http.StatusTooManyRequests},
+	{"/api/v1/sessions", http.StatusBadRequest}, // the API takes 1 MiB
+	{"/api/v1/nothing", http.StatusNotFound},
 	{"/ws/vnc", http.StatusMethodNotAllowed},
 }
 
@@ -145,6 +148,41 @@ func TestAnEarlyAnswerReachesWhoIsStillSending(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheAccessLogTellsWhatWasReadOfABody: also of those for the edge's own pages,
+// and of one that its client breaks off.
+func TestTheAccessLogTellsWhatWasReadOfABody(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "access.log")
+	in := startPlainEdge(t, fmt.Sprintf("access_log: {file: %q}\n%s", log, earlyPools(t)))
+	const announced = 64 << 20
+	for _, path := range []string{"/api/v1/sessions", "/nobody/x"} {
+		if _, err := in.upload(path, fmt.Sprintf("Content-Length: %d", announced), announced); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in.call("POST", "/api/v1/login", map[string]string{"key": "none"}, http.StatusForbidden, nil) // it has no Origin
+	conn, err := net.Dial("tcp", strings.TrimPrefix(in.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST /api/v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", announced, strings.Repeat("x", 100_000))
+	_ = conn.Close()
+	const api = 1<<20 + 1 // the first byte that is too many is the last that is read
+	eventually(t, "the access log tells of all", func() error {
+		var got []string
+		for _, one := range accessLog(t, log) {
+			if one.Method == "POST" || one.Status == 499 {
+				got = append(got, fmt.Sprint(one.Path, " ", one.Status, " ", one.BytesIn))
+			}
+		}
+		slices.Sort(got)
+		want := []string{" 499 0", fmt.Sprint("/api/v1/login 403 ", len(`{"key":"none"}`)), fmt.Sprint("/api/v1/sessions 400 ", api), "/nobody/x 502 0"}
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("it tells %q, want %q", got, want)
+		}
+		return nil
+	})
 }
 
 // TestAnEarlyAnswerReachesWhoIsStillSendingByHTTP2: where the answer would be lost

@@ -73,7 +73,7 @@ func (e *edge) openServers(context.Context) error {
 		SecureCookies:    e.certificates != nil,
 		JoinPin:          e.joinPin(),
 	})
-	handler := e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.watchAgents(e.hub)))
+	handler := e.route(e.withBody(fasthttpadaptor.NewFastHTTPHandler(pages)), e.withBody(fasthttpadaptor.NewFastHTTPHandler(e.watchAgents(e.hub))))
 	e.server = e.newPublicServer(handler)
 	if e.certificates != nil && e.config.Listen.HTTP2 {
 		e.openHTTP2(handler)

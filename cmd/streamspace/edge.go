@@ -105,6 +105,8 @@ type edge struct {
 	adminWeb  *http.Server
 	redirect  net.Listener // plain HTTP that only points to HTTPS; nil when there is none
 	draining  atomic.Bool
+
+	connections atomic.Int64 // that server has
 }
 
 // openEdge opens everything that can fail, so that an edge that was opened can
@@ -298,6 +300,7 @@ func (e *edge) drain() error {
 	defer cancel()
 	e.log.Info("draining", append(e.inWork().fields(), zap.Duration("timeout", e.config.Drain.Timeout.std()))...)
 	defer tellDrain(e.log, e.inWork)()
+	began := time.Now()
 	e.draining.Store(true)
 	e.leaveCluster(ctx)
 	for _, l := range e.public {
@@ -306,7 +309,10 @@ func (e *edge) drain() error {
 	e.handOver(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
 	e.endEvents()
 	var requests errgroup.Group
-	requests.Go(func() error { return e.server.ShutdownWithContext(ctx) })
+	requests.Go(func() error {
+		e.spareIdle(ctx, began)
+		return e.server.ShutdownWithContext(ctx)
+	})
 	if e.http2 != nil {
 		requests.Go(func() error { return errors.Join(e.http2.Shutdown(ctx), e.inside.ShutdownWithContext(ctx)) })
 	}

@@ -75,6 +75,7 @@ func (e *edge) openServers(context.Context) error {
 	})
 	handler := e.route(e.withBody(fasthttpadaptor.NewFastHTTPHandler(pages)), e.withBody(fasthttpadaptor.NewFastHTTPHandler(e.watchAgents(e.hub))))
 	e.server = e.newPublicServer(handler)
+	e.server.ConnState = e.countConnection
 	if e.certificates != nil && e.config.Listen.HTTP2 {
 		e.openHTTP2(handler)
 	}

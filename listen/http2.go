@@ -210,7 +210,9 @@ func (h *HTTP2) serve(w http.ResponseWriter, r *http.Request) {
 		stream.WriteHeader(http.StatusBadRequest)
 	default:
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &movingBody{ReadCloser: r.Body, control: stream.control, wait: h.options.Timeouts.Body}
+			body := &movingBody{ReadCloser: r.Body, control: stream.control, wait: h.options.Timeouts.Body}
+			defer body.end() // who sends it on may still read when the answer has gone
+			r.Body = body
 		}
 		h.forward.ServeHTTP(stream, r)
 	}
@@ -315,15 +317,31 @@ func (w *streamWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // movingBody gives a client wait for each read.
 type movingBody struct {
 	io.ReadCloser
-	control *http.ResponseController
-	wait    time.Duration
-	by      time.Time
+	wait time.Duration
+	by   time.Time // the reader's
+
+	mu      sync.Mutex
+	control *http.ResponseController // nil: the stream has been served, and a use of it panics
+}
+
+func (b *movingBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.control = nil
+}
+
+func (b *movingBody) extend(by time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.control != nil {
+		_ = b.control.SetReadDeadline(by) // fails when the stream has ended, as the read does
+	}
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
 	if by := time.Now().Add(b.wait); by.Sub(b.by) > min(time.Second, b.wait/4) {
 		b.by = by
-		_ = b.control.SetReadDeadline(by)
+		b.extend(by)
 	}
 	return b.ReadCloser.Read(p)
 }

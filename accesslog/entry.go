@@ -39,6 +39,9 @@ type Entry struct {
 	Ended               string // Done, ClientLeft, UpstreamFailed, or the code of the edge's refusal
 }
 
+// HTTP2 is the Protocol of what came by HTTP/2.
+const HTTP2 = "HTTP/2.0"
+
 // How requests end that the edge did not refuse.
 const (
 	Done           = "done"
@@ -58,7 +61,7 @@ func (e *Entry) Over(state *tls.ConnectionState) {
 	}
 	e.TLS = TLSName(state.Version)
 	if state.NegotiatedProtocol == "h2" { // RFC 9113 section 3.1
-		e.Protocol = "HTTP/2.0"
+		e.Protocol = HTTP2
 	}
 }
 

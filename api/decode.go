@@ -19,10 +19,12 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
+// MaxBody is how many bytes a request's body may have.
+const MaxBody = 1 << 20
+
 const (
-	maxBody        = 1 << 20 // bytes
-	maxFilter      = 255     // bytes of a value in a query
-	maxIdempotency = 255     // bytes of an Idempotency-Key
+	maxFilter      = 255 // bytes of a value in a query
+	maxIdempotency = 255 // bytes of an Idempotency-Key
 )
 
 // fields says where each field of a JSON object goes; the keys are the names
@@ -32,12 +34,12 @@ type fields map[string]any
 // decodeBody fills into from the request's body: nothing, or one JSON object.
 // Whatever else is there is refused with the field named.
 func decodeBody(r *http.Request, into fields) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	if err != nil {
 		return &store.Error{Code: store.Invalid, Text: "the body could not be read", Cause: err}
 	}
-	if len(body) > maxBody {
-		return store.Errorf(store.Invalid, "the body has more than %d bytes", maxBody)
+	if len(body) > MaxBody {
+		return store.Errorf(store.Invalid, "the body has more than %d bytes", MaxBody)
 	}
 	return decodeObject(body, into)
 }

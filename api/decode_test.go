@@ -39,7 +39,7 @@ func TestBadBodiesAreRefusedWithTheFieldNamed(t *testing.T) {
 		{sessions, `{"name"`, "JSON"},
 		{sessions, `{"name":"a"} {}`, "after"},
 		{sessions, `{"name":"a"}x`, "after"},
-		{sessions, `{"name":"` + strings.Repeat("x", maxBody-10) + `"}`, "bytes"},
+		{sessions, `{"name":"` + strings.Repeat("x", MaxBody-10) + `"}`, "bytes"},
 		{vnc, `{"mode":"touch"}`, "mode"},
 		{vnc, `{"mode":1}`, "mode"},
 		{vnc, `{"model":"view"}`, "model"},

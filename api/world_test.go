@@ -108,7 +108,7 @@ func (w *world) start(change ...func(*Options)) {
 	server := &fasthttp.Server{
 		Handler:     fasthttpadaptor.NewFastHTTPHandler(New(w.options)),
 		ReadTimeout: hang, WriteTimeout: hang, NoDefaultServerHeader: true,
-		MaxRequestBodySize: maxBody + 1, Logger: quiet{},
+		MaxRequestBodySize: MaxBody + 1, Logger: quiet{},
 		MaxIdleWorkerDuration: 10 * time.Millisecond, // the goroutine that waits for it outlives the server
 	}
 	served := make(chan error, 1)

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,6 +26,9 @@ type Options struct {
 	Secret  []byte            // of the affinity cookies; the same on every edge
 	Changed func(pool string) // optional: an upstream's state is another one
 	Access  *accesslog.Log    // nil: off; the caller closes it after Close
+	// Unread is told of a client's connection on which a request was answered, or
+	// is about to be, before its end was read. nil: nobody is.
+	Unread func(client net.Conn)
 	// Take counts for rate limits, as store.Coord does. nil: this process alone
 	// counts.
 	Take func(ctx context.Context, bucket string, r store.Rate) (store.Taken, error)
@@ -71,6 +75,9 @@ const sweepEvery = 500 * time.Millisecond
 func New(o Options) *Balancer {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.Unread == nil {
+		o.Unread = func(net.Conn) {}
 	}
 	if o.Take == nil {
 		o.Take = store.NewLocal().Take

@@ -45,6 +45,13 @@ func (s *serving) takeBody() error {
 	return nil
 }
 
+// tellUnread is for an answered request.
+func (s *serving) tellUnread() {
+	if s.sent != nil && s.sent.err != io.EOF || s.sent == nil && s.ctx.Request.IsBodyStream() {
+		s.b.options.Unread(s.visit.client)
+	}
+}
+
 // steady keeps a body's error. fasthttp passes over one that comes with bytes and
 // reads on, so that a body which is broken between two chunks became whole.
 type steady struct {

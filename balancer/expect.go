@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
 )
 
 // expectPatience is how long an upstream may say nothing to a request whose
@@ -32,13 +34,27 @@ func (b *Balancer) Expect(ctx *fasthttp.RequestCtx, r *Route) (status int) {
 	s.serve()
 	if s.asked != nil {
 		ctx.SetUserValue(expecting{}, s)
+		s.keep() // whoever finds the client gone may come when the server has forgotten the request
 		s.wait(s.orphaned)
 		return fasthttp.StatusContinue
 	}
+	b.options.Unread(s.visit.client) // who has waited for too long sends the body nevertheless
 	if !s.streams {
 		s.end()
 	}
 	return ctx.Response.StatusCode()
+}
+
+// Abandon ends the request that Expect has begun with on this connection and
+// whose body the server can't take in, which is why it does not call Serve: status
+// is what it answers, or accesslog.StatusClientLeft. It tells whether there was
+// one; the access log and the metrics have it then.
+func (b *Balancer) Abandon(ctx *fasthttp.RequestCtx, status int) bool {
+	orphan := b.visits.of(ctx.ConnID()).orphanOf(ctx.Conn())
+	if orphan != nil {
+		orphan(status)
+	}
+	return orphan != nil
 }
 
 // goOnExpected serves a request whose body has been asked for.
@@ -47,7 +63,7 @@ func (s *serving) goOnExpected() {
 		s.ctx.SetConnectionClose() // the client has gone, and all is over
 		return
 	}
-	s.asks = false
+	s.asks, s.kept = false, nil
 	s.asked.by = time.Time{}
 	s.asked.extend(time.Now()) // the client may have taken its time
 	if err := s.takeBody(); err != nil {
@@ -56,37 +72,47 @@ func (s *serving) goOnExpected() {
 	} else {
 		s.find(time.Now())
 	}
+	s.tellUnread()
 	if !s.streams {
 		s.end()
 	}
 }
 
-// orphaned ends a request whose client has gone before its body came: the
-// server does not call Serve then.
-func (s *serving) orphaned() {
+// orphaned ends a request whose body does not come. The server may have forgotten
+// it by now.
+func (s *serving) orphaned(status int) {
 	s.upstream.links.drop(s.asked)
-	s.visit.leave()
-	s.pool.release(s.upstream)
+	switch s.status = status; status {
+	case accesslog.StatusClientLeft:
+	case fasthttp.StatusBadRequest:
+		s.refused = &refusal{status: status, code: "bad_request", detail: brokenBody}
+	default:
+		s.refused = &refusal{status: status, code: "invalid", detail: "the body of the request did not come in time"}
+	}
+	s.end()
 }
 
-// wait calls f when the client goes before woken is called.
-func (v *visit) wait(f func()) {
+// wait calls f when the client goes before woken is called, with
+// accesslog.StatusClientLeft, or when Abandon is, with its status.
+func (v *visit) wait(f func(status int)) {
 	v.mu.Lock()
 	v.orphan = f
 	gone := v.aborted
 	v.mu.Unlock()
 	if gone && v.woken() {
-		f()
+		f(accesslog.StatusClientLeft)
 	}
 }
 
 // woken tells whether nobody has called it since wait.
-func (v *visit) woken() bool {
+func (v *visit) woken() bool { return v.wake() != nil }
+
+// wake returns what waits, once.
+func (v *visit) wake() (orphan func(status int)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	waits := v.orphan != nil
-	v.orphan = nil
-	return waits
+	orphan, v.orphan = v.orphan, nil
+	return orphan
 }
 
 // ask sends the head of a request alone and waits for what the upstream says to

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
 )
 
 const expects = "Host: a\r\nExpect: 100-continue\r\n"
@@ -101,8 +103,9 @@ func TestAClientThatNeverSendsItsBodyLeavesNothing(t *testing.T) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
 		_, _ = io.Copy(io.Discard, r)
 	})
-	e := startEdge(t, onePool(func(p *PoolConfig) { p.Upstreams = []UpstreamConfig{{URL: upstream, MaxConnections: 1}} }))
-	for range 3 { // each needs the upstream's only place
+	e := startObserved(t, onePool(func(p *PoolConfig) { p.Upstreams = []UpstreamConfig{{ID: "u", URL: upstream, MaxConnections: 1}} }))
+	const times = 3
+	for range times { // each needs the upstream's only place
 		conn := e.dial()
 		fmt.Fprint(conn, "POST / HTTP/1.1\r\n"+expects+"Content-Length: 5\r\n\r\n")
 		if text := head(bufio.NewReader(conn)); text != "HTTP/1.1 100 Continue\r\n\r\n" {
@@ -111,6 +114,36 @@ func TestAClientThatNeverSendsItsBodyLeavesNothing(t *testing.T) {
 		conn.Close()
 		eventually(t, "nothing is left", func() bool { return e.Active() == 0 && e.Pools()[0].Upstreams[0].Active == 0 })
 	}
+	for _, one := range e.lines(times) {
+		if one.Status != accesslog.StatusClientLeft || one.Ended != accesslog.ClientLeft || one.Method != "POST" || one.Upstream != "u" || one.BytesIn != 0 {
+			t.Errorf("%+v", one)
+		}
+	}
+	e.wantSeries("streamspace_http_requests_total{pool=web,status=4xx,upstream=u} 3", "streamspace_route_requests_total{route=/,status=4xx} 3")
+}
+
+// TestABodyThatTheServerCanNotTakeInIsToldOnce: with the status that the client
+// got.
+func TestABodyThatTheServerCanNotTakeInIsToldOnce(t *testing.T) {
+	upstream := rawServer(t, func(conn net.Conn, r *bufio.Reader) {
+		head(r)
+		_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n")
+		_, _ = io.Copy(io.Discard, r)
+	})
+	e := startObserved(t, onePool(func(p *PoolConfig) { p.Upstreams = []UpstreamConfig{{ID: "u", URL: upstream}} }))
+	conn := e.dial()
+	defer conn.Close()
+	fmt.Fprint(conn, "POST / HTTP/1.1\r\n"+expects+"Transfer-Encoding: chunked\r\n\r\n")
+	reader := bufio.NewReader(conn)
+	head(reader)
+	fmt.Fprint(conn, "nonsense\r\n")
+	if text := head(reader); !strings.HasPrefix(text, "HTTP/1.1 400 ") {
+		t.Fatalf("the client was told %q", text)
+	}
+	if one := e.lines(1)[0]; one.Status != http.StatusBadRequest || one.Ended != "bad_request" || one.Path != "/" {
+		t.Errorf("%+v", one)
+	}
+	e.wantSeries("streamspace_http_requests_total{pool=web,status=4xx,upstream=u} 1")
 }
 
 func TestWhatCanNotBeServedIsToldBeforeTheBody(t *testing.T) {

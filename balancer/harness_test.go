@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
@@ -66,6 +67,14 @@ func startEdge(t testing.TB, c Config, change ...func(*Options)) *edge {
 				return b.Expect(ctx, r)
 			}
 			return http.StatusContinue
+		},
+		ErrorHandler: func(ctx *fasthttp.RequestCtx, err error) {
+			status := http.StatusBadRequest
+			ctx.SetStatusCode(status)
+			if connectionEnded(err) {
+				status = accesslog.StatusClientLeft
+			}
+			b.Abandon(ctx, status)
 		},
 		StreamRequestBody: true, MaxRequestBodySize: 64 << 10, NoDefaultServerHeader: true, NoDefaultDate: true, NoDefaultContentType: true,
 		DisablePreParseMultipartForm: true, MaxIdleWorkerDuration: 10 * time.Millisecond, ReadTimeout: hang, Logger: quiet{},

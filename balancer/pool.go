@@ -82,7 +82,7 @@ func (p *pool) acquire(ctx context.Context, w *wish, now time.Time) (*upstream, 
 	}
 	left := make(chan struct{})
 	if w.visit != nil {
-		w.visit.wait(func() { close(left) })
+		w.visit.wait(func(int) { close(left) })
 		defer w.visit.woken()
 	}
 	timer := time.NewTimer(timeout)

@@ -73,7 +73,7 @@ func joinEnded(end *reactor.Joined) string {
 // keep copies what the access log tells of the request: the server uses it for
 // another one once the connection is taken over.
 func (s *serving) keep() {
-	if s.b.options.Access == nil {
+	if s.b.options.Access == nil && s.asked == nil { // which may still be refused, and that is logged
 		s.kept = &accesslog.Entry{BytesIn: s.bytesIn()}
 		return
 	}

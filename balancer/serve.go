@@ -24,6 +24,7 @@ func (b *Balancer) Serve(ctx *fasthttp.RequestCtx, r *Route) {
 	}
 	s := b.begin(ctx, r)
 	s.serve()
+	s.tellUnread()
 	if !s.streams {
 		s.end()
 		*s = serving{} // nobody has it any more: a visit is ended, or not, before it leaves the list
@@ -85,6 +86,7 @@ func (s *serving) serve() {
 	if why != nil {
 		s.refuse(why)
 		s.ctx.SetConnectionClose() // where the request ends is a matter of opinion
+		s.b.options.Unread(s.visit.client)
 		return
 	}
 	if over := s.limit(); over != nil {
@@ -254,10 +256,12 @@ func isIdempotent(method string) bool {
 	return slices.Contains([]string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}, method)
 }
 
+const brokenBody = "the body of the request is broken"
+
 // refuseBody is for a client that has sent no whole body. One that has left is
 // answered all the same: it may only have closed its own half.
 func (s *serving) refuseBody(err error) {
-	s.refuse(&refusal{status: fasthttp.StatusBadRequest, code: "bad_request", detail: "the body of the request is broken", cause: err})
+	s.refuse(&refusal{status: fasthttp.StatusBadRequest, code: "bad_request", detail: brokenBody, cause: err})
 	s.ctx.SetConnectionClose()
 	if connectionEnded(err) {
 		s.refused, s.status = nil, accesslog.StatusClientLeft

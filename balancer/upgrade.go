@@ -64,7 +64,7 @@ func (s *serving) hijack(f func(client net.Conn, ahead []byte), failed func()) {
 		}
 		f(client, ahead)
 	})
-	s.wait(failed)
+	s.wait(func(int) { failed() })
 }
 
 // headLimit is how long a client may take for the head of an answer.

@@ -98,3 +98,42 @@ func TestWhoLeavesDuringAnUploadHasLeft(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadBodiesAreTold: so that nobody's connection is closed on them; and only
+// those.
+func TestUnreadBodiesAreTold(t *testing.T) {
+	s := startServer(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	nobody := "http://127.0.0.1:1"
+	many := strings.Repeat("x", 100_000)
+	for name, c := range map[string]struct {
+		upstream, request string
+		told              bool
+	}{
+		"none":                         {nobody, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", false},
+		"small, and read":              {s.URL, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nsome", false},
+		"small, read for nobody":       {nobody, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nsome", false},
+		"large, and read":              {s.URL, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + many, false},
+		"large, and not":               {nobody, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + many, true},
+		"chunked, and read":            {s.URL, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n", false},
+		"chunked, and not":             {nobody, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n", true},
+		"of a request that is refused": {s.URL, "POST / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nContent-Length: 100000\r\n\r\n" + many, true},
+		"of one whose end is unclear":  {s.URL, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nmore", true},
+		"expected, and refused":        {nobody, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nsome", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan net.Conn, 9)
+			e := startEdge(t, onePool(func(p *PoolConfig) { p.Upstreams = []UpstreamConfig{{URL: c.upstream}} }), func(o *Options) {
+				o.Unread = func(client net.Conn) { told <- client }
+			})
+			conn := e.dial()
+			defer conn.Close()
+			_, _ = io.WriteString(conn, c.request)
+			if _, err := conn.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if (len(told) > 0) != c.told {
+				t.Errorf("it was told of %d", len(told))
+			}
+		})
+	}
+}

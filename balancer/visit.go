@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/accesslog"
 )
 
 // visit is one request that is being served.
@@ -15,9 +17,9 @@ type visit struct {
 	metDead  *links   // where the latest connection was one that had waited for too long; nil: nowhere
 
 	mu      sync.Mutex
-	link    *link  // that carries the request now
-	aborted bool   // the client has gone
-	orphan  func() // see wait; nil: nobody waits
+	link    *link            // that carries the request now
+	aborted bool             // the client has gone
+	orphan  func(status int) // see wait; nil: nobody waits
 
 	came          time.Time
 	list          *visitList
@@ -43,7 +45,7 @@ func (v *visit) letGo() (there bool) {
 
 // abort ends the upstream's side of the request. The caller calls what it
 // returns, if anything.
-func (v *visit) abort() (orphan func()) {
+func (v *visit) abort() (orphan func(status int)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.aborted = true
@@ -115,13 +117,13 @@ const lookAfter = 500 * time.Millisecond
 func (vs *visits) abortLeft(now time.Time) {
 	for i := range vs {
 		for _, orphan := range vs[i].abortLeft(now) {
-			orphan()
+			orphan(accesslog.StatusClientLeft)
 		}
 	}
 }
 
 // abortLeft returns what is to be called for those of them that wait.
-func (l *visitList) abortLeft(now time.Time) (orphans []func()) {
+func (l *visitList) abortLeft(now time.Time) (orphans []func(status int)) {
 	l.mu.Lock() // no visit leaves the list meanwhile, so none is another request's already
 	defer l.mu.Unlock()
 	for v := l.first; v != nil && now.Sub(v.came) >= lookAfter; v = v.after {
@@ -132,6 +134,19 @@ func (l *visitList) abortLeft(now time.Time) (orphans []func()) {
 		}
 	}
 	return orphans
+}
+
+// orphanOf returns what is to be called for the one of a client that waits, once;
+// nil: none does.
+func (l *visitList) orphanOf(client net.Conn) (orphan func(status int)) {
+	l.mu.Lock() // as in abortLeft
+	defer l.mu.Unlock()
+	for v := l.first; v != nil; v = v.after {
+		if v.client == client {
+			return v.wake()
+		}
+	}
+	return nil
 }
 
 func (vs *visits) count() (n int) {

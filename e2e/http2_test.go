@@ -122,7 +122,8 @@ func TestWebSocketsOverHTTP2WhereTheyAreSwitchedOn(t *testing.T) {
 		gone <- err
 	}))
 	defer upstream.Close()
-	lines := fmt.Sprintf("pools: [{name: web, upstreams: [{url: %q}]}]\nroutes: [{path: /app/, pool: web}]\n", upstream.URL)
+	log := filepath.Join(t.TempDir(), "access.log")
+	lines := fmt.Sprintf("access_log: {file: %q}\npools: [{name: web, upstreams: [{url: %q}]}]\nroutes: [{path: /app/, pool: web}]\n", log, upstream.URL)
 
 	t.Run("a pool's", func(t *testing.T) {
 		edge := startEdge(t, lines, withVariable(extendedConnect))
@@ -150,6 +151,19 @@ func TestWebSocketsOverHTTP2WhereTheyAreSwitchedOn(t *testing.T) {
 		reads(t, out, "\x82\x01x")
 		_ = in.CloseWithError(fmt.Errorf("gone")) // resets the stream
 		<-gone
+		_, _, _ = overHTTP2(t, edge.URL+"/ws/vnc?token=none", http.Header{}) // a viewer's
+		eventually(t, "the access log tells of all four", func() error {
+			over2 := map[string]int{}
+			for _, one := range accessLog(t, log) {
+				if one.Protocol == "HTTP/2.0" {
+					over2[one.Path]++
+				}
+			}
+			if over2["/app/ws"] != 2 || over2["/app/other"] != 1 || over2["/ws/vnc"] != 1 {
+				return fmt.Errorf("over HTTP/2: %v", over2)
+			}
+			return nil
+		})
 	})
 	t.Run("a viewer", func(t *testing.T) {
 		in := startDevWith(t, append(environment(t), extendedConnect), t.TempDir(), "--runtime", "demo")

@@ -172,4 +172,9 @@ func TestPlainHTTPPointsToHTTPS(t *testing.T) {
 	if to := response.Header.Get("Location"); response.StatusCode != http.StatusPermanentRedirect || to != "https://"+https+"/desktop/x?a=b" {
 		t.Errorf("status %d, location %q", response.StatusCode, to)
 	}
+	const large = 64 << 20 // of a body that nobody wants
+	response, err = (&installation{URL: "http://" + plain}).upload("/x", fmt.Sprintf("Content-Type: multipart/form-data; boundary=x\r\nContent-Length: %d", large), large)
+	if err != nil || response.StatusCode != http.StatusPermanentRedirect {
+		t.Errorf("an upload: %v, %v", response, err)
+	}
 }

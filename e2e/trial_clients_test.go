@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,20 +26,17 @@ type trial struct {
 	addresses []string // of the edges; who is refused goes on to the next
 	answered  atomic.Int64
 	failed    atomic.Int64 // answered with 502: a POST that its upstream took to its grave
-	retried   atomic.Int64 // by clients, as browsers do
-	dropped   atomic.Int64 // a POST on an idle connection that the leaving edge closed
 	files     atomic.Int64 // of answered, those that nginx answered
 
-	mu      sync.Mutex
-	clock   int            // of events
-	gone    map[string]int // when a backend was last killed, disabled or removed: who has its cookie may be moved
-	going   string         // the one to which that happens now
-	closed  map[string]int // since when a backend gets nobody new; 0: it may
-	off     map[string]int // since when a backend gets nobody at all
-	leaving int            // since when an edge leaves; 0: none
-	killed  map[string]int
-	posts   map[string]bool // by id: answered
-	pages   map[string]bool // by id: answered by a backend
+	mu     sync.Mutex
+	clock  int            // of events
+	gone   map[string]int // when a backend was last killed, disabled or removed: who has its cookie may be moved
+	going  string         // the one to which that happens now
+	closed map[string]int // since when a backend gets nobody new; 0: it may
+	off    map[string]int // since when a backend gets nobody at all
+	killed map[string]int
+	posts  map[string]bool // by id: answered
+	pages  map[string]bool // by id: answered by a backend
 }
 
 // note tells that something happens to a backend.
@@ -130,10 +126,6 @@ func (c *trialClient) one() error {
 	id, begun := fmt.Sprintf("%d-%d", c.number, c.sent), c.now()
 	response, got, err := c.send(method, path, id, body, stranger)
 	if err != nil {
-		if method == "POST" && errors.Is(err, errDropped) && c.left() {
-			c.dropped.Add(1)
-			return nil
-		}
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	if response.StatusCode == http.StatusBadGateway && method == "POST" && c.someoneKilledSince(begun) {
@@ -206,18 +198,8 @@ func (tr *trial) someoneKilledSince(begun int) bool {
 	return false
 }
 
-func (c *trialClient) left() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.leaving > 0
-}
-
-// errDropped: a kept connection ended before the first byte of an answer.
-var errDropped = errors.New("the connection was closed")
-
 // send does what a browser does behind a virtual address: who is refused connects
-// to who has the address now, and what is idempotent goes again when a kept
-// connection was closed.
+// to who has the address now. No edge closes a kept connection on a request.
 func (c *trialClient) send(method, path, id string, body []byte, stranger bool) (*http.Response, []byte, error) {
 	for range 10 {
 		request, err := http.NewRequest(method, "https://"+c.addresses[c.edge]+path, bytes.NewReader(body))
@@ -231,11 +213,6 @@ func (c *trialClient) send(method, path, id string, body []byte, stranger bool) 
 		if c.cookie != "" && !stranger {
 			request.Header.Set("Cookie", c.cookie)
 		}
-		reused, answered := false, false
-		request = request.WithContext(httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{
-			GotConn:              func(info httptrace.GotConnInfo) { reused = info.Reused },
-			GotFirstResponseByte: func() { answered = true },
-		}))
 		response, err := c.http.Do(request)
 		var dial *net.OpError
 		switch {
@@ -245,10 +222,6 @@ func (c *trialClient) send(method, path, id string, body []byte, stranger bool) 
 			return response, got, err
 		case errors.As(err, &dial) && dial.Op == "dial":
 			c.edge = (c.edge + 1) % len(c.addresses)
-		case reused && !answered && method != "POST":
-			c.retried.Add(1)
-		case reused && !answered:
-			return nil, nil, errDropped
 		default:
 			return nil, nil, err
 		}

@@ -21,6 +21,8 @@ import (
 type line struct {
 	RequestID string `json:"request_id"`
 	Client    string `json:"client"`
+	Method    string `json:"method"`
+	BytesIn   int64  `json:"bytes_in"`
 	Path      string `json:"path"`
 	Query     bool   `json:"query"`
 	Protocol  string `json:"protocol"`

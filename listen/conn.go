@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -17,6 +18,10 @@ import (
 type Options struct {
 	Body  time.Duration // between two reads of what has no deadline but WhileMoving
 	Write time.Duration // the same of writes: in which the client takes nothing
+
+	// Lingering has the connections that Linger was called for, once they are
+	// closed. nil: they are closed like others.
+	Lingering *Lingering
 
 	// Proxies begin each connection with a PROXY header, whose addresses are the
 	// connection's from then on; one without is closed. Its deadline is that of the first read.
@@ -63,6 +68,8 @@ type Conn struct {
 	failed        error  // of the header
 	remote, local net.Addr
 
+	lingers atomic.Bool // when it is closed
+
 	reads, writes deadline
 	delivered     uint64 // bytes that the client had acknowledged at the last deadline; the writer's
 }
@@ -96,6 +103,16 @@ func (c *Conn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
+}
+
+func (c *Conn) linger() { c.lingers.Store(true) }
+
+// Close closes the connection, or lets it linger; a second one ends that.
+func (c *Conn) Close() error {
+	if c.lingers.CompareAndSwap(true, false) && c.options.Lingering.take(c.Conn) {
+		return nil
+	}
+	return c.Conn.Close()
 }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.

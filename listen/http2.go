@@ -32,7 +32,7 @@ const (
 // HTTP2Options are what HTTP/2 is served by.
 type HTTP2Options struct {
 	Log       *zap.Logger
-	Timeouts  Options       // Body and Write hold for each stream
+	Timeouts  Options       // Body and Write hold for each stream; Lingering is for its connections inside
 	Idle      time.Duration // of a connection without streams
 	MaxHeader int           // bytes of a request's header
 	// Draining: clients are asked to go elsewhere with the next answer. nil: never.
@@ -156,6 +156,7 @@ type client struct {
 	conn      *tls.Conn
 	transport *http.Transport
 	inside    *queue
+	lingering *Lingering
 }
 
 type clientKey struct{}
@@ -166,7 +167,7 @@ func clientOf(ctx context.Context) *client {
 }
 
 func (h *HTTP2) opened(ctx context.Context, conn net.Conn) context.Context {
-	c := &client{conn: conn.(*tls.Conn), inside: h.inside}
+	c := &client{conn: conn.(*tls.Conn), inside: h.inside, lingering: h.options.Timeouts.Lingering}
 	c.transport = &http.Transport{
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 		DisableCompression:     true,
@@ -209,7 +210,9 @@ func (h *HTTP2) serve(w http.ResponseWriter, r *http.Request) {
 		stream.WriteHeader(http.StatusBadRequest)
 	default:
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &movingBody{ReadCloser: r.Body, control: stream.control, wait: h.options.Timeouts.Body}
+			body := &movingBody{ReadCloser: r.Body, control: stream.control, wait: h.options.Timeouts.Body}
+			defer body.end() // who sends it on may still read when the answer has gone
+			r.Body = body
 		}
 		h.forward.ServeHTTP(stream, r)
 	}
@@ -314,15 +317,31 @@ func (w *streamWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // movingBody gives a client wait for each read.
 type movingBody struct {
 	io.ReadCloser
-	control *http.ResponseController
-	wait    time.Duration
-	by      time.Time
+	wait time.Duration
+	by   time.Time // the reader's
+
+	mu      sync.Mutex
+	control *http.ResponseController // nil: the stream has been served, and a use of it panics
+}
+
+func (b *movingBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.control = nil
+}
+
+func (b *movingBody) extend(by time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.control != nil {
+		_ = b.control.SetReadDeadline(by) // fails when the stream has ended, as the read does
+	}
 }
 
 func (b *movingBody) Read(p []byte) (int, error) {
 	if by := time.Now().Add(b.wait); by.Sub(b.by) > min(time.Second, b.wait/4) {
 		b.by = by
-		_ = b.control.SetReadDeadline(by)
+		b.extend(by)
 	}
 	return b.ReadCloser.Read(p)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
@@ -13,7 +14,9 @@ import (
 // plain, and it is the client's by all it tells of itself.
 type inside struct {
 	net.Conn
-	client *tls.Conn
+	client    *tls.Conn
+	lingering *Lingering
+	lingers   atomic.Bool // when it is closed
 }
 
 func (c *inside) RemoteAddr() net.Addr { return c.client.RemoteAddr() }
@@ -21,6 +24,17 @@ func (c *inside) LocalAddr() net.Addr  { return c.client.LocalAddr() }
 
 // NetConn is the connection below.
 func (c *inside) NetConn() net.Conn { return c.Conn }
+
+func (c *inside) linger() { c.lingers.Store(true) }
+
+// Close closes the connection, or lets it linger: who sends a request's body into
+// it would else meet a broken connection before it has seen the answer.
+func (c *inside) Close() error {
+	if c.lingers.CompareAndSwap(true, false) && c.lingering.take(c.Conn) {
+		return nil
+	}
+	return c.Conn.Close()
+}
 
 // Socket is the connection below for who takes it over.
 func (c *inside) Socket() net.Conn { return c.Conn }
@@ -38,7 +52,7 @@ func (c *client) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.inside.put(ctx, &inside{far, c.conn}); err != nil {
+	if err := c.inside.put(ctx, &inside{Conn: far, client: c.conn, lingering: c.lingering}); err != nil {
 		_, _ = near.Close(), far.Close()
 		return nil, err
 	}

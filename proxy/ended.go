@@ -15,6 +15,7 @@ type Ended struct {
 	Host, UserAgent    string
 	Query              bool   // the request had one
 	TLS                uint16 // the version; 0: none
+	HTTP2              bool   // it came by that (RFC 8441)
 	Status             int    // of the answer: 101, or the refusal's
 	Reason             Reason
 	ToServer, ToViewer int64 // bytes of RFB
@@ -27,7 +28,7 @@ func newVisit(ctx *fasthttp.RequestCtx) visit {
 		host: string(ctx.Host()), agent: string(ctx.UserAgent()), query: len(ctx.URI().QueryString()) > 0,
 	}
 	if state := ctx.TLSConnectionState(); state != nil {
-		v.tls = state.Version
+		v.tls, v.http2 = state.Version, state.NegotiatedProtocol == "h2"
 	}
 	return v
 }
@@ -43,7 +44,7 @@ func (p *Proxy) tellEnded(v *visit, why *Refusal, status int, toServer, toViewer
 		return
 	}
 	p.options.Ended(Ended{
-		ID: v.id, Remote: v.remote, Came: v.asked, Host: v.host, UserAgent: v.agent, Query: v.query, TLS: v.tls,
+		ID: v.id, Remote: v.remote, Came: v.asked, Host: v.host, UserAgent: v.agent, Query: v.query, TLS: v.tls, HTTP2: v.http2,
 		Status: status, Reason: why.Reason, ToServer: toServer, ToViewer: toViewer,
 	})
 }

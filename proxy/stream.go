@@ -32,6 +32,7 @@ type visit struct {
 	host, agent string // of the request
 	query       bool   // it had one
 	tls         uint16 // its version; 0: none
+	http2       bool
 }
 
 func (v *visit) fields() []zap.Field {

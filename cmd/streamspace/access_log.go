@@ -64,6 +64,9 @@ func (e *edge) viewerEnded(end proxy.Ended) {
 		Protocol: "HTTP/1.1", TLS: accesslog.TLSName(end.TLS), Status: end.Status, BytesIn: end.ToServer, BytesOut: end.ToViewer,
 		Duration: time.Since(end.Came), Route: viewerPath, Ended: string(end.Reason),
 	}
+	if end.HTTP2 {
+		entry.Protocol = accesslog.HTTP2
+	}
 	if end.Status == http.StatusSwitchingProtocols {
 		entry.Upgrade = "websocket"
 	}
@@ -78,8 +81,12 @@ func (e *edge) viewerEnded(end proxy.Ended) {
 	e.access.Write(&entry)
 }
 
-// unreadable tells the access log of what is no request, or no whole one.
+// unreadable tells the access log of what is no request, or no whole one. The
+// balancer tells of those that it has begun with, and knows more of them.
 func (e *edge) unreadable(ctx *fasthttp.RequestCtx, status int, id, ended string) {
+	if e.balancer.Abandon(ctx, status) {
+		return
+	}
 	entry := accesslog.Entry{At: time.Now(), RequestID: id, Client: addressOf(ctx.RemoteAddr().String()), Status: status,
 		BytesOut: int64(len(ctx.Response.Body())), Ended: ended}
 	if state := ctx.TLSConnectionState(); state != nil {
@@ -144,9 +151,7 @@ func (e *edge) refuseViewer(ctx *fasthttp.RequestCtx, limited *balancer.Limited)
 		Method: ctx.Method(), Host: ctx.Host(), Path: []byte(viewerPath), Query: len(ctx.URI().QueryString()) > 0, UserAgent: ctx.UserAgent(),
 		Protocol: "HTTP/1.1", Status: http.StatusTooManyRequests, BytesOut: int64(len(ctx.Response.Body())), Route: viewerPath, Ended: string(store.RateLimited),
 	}
-	if state := ctx.TLSConnectionState(); state != nil {
-		entry.TLS = accesslog.TLSName(state.Version)
-	}
+	entry.Over(ctx.TLSConnectionState())
 	e.access.Write(&entry)
 }
 
@@ -161,9 +166,7 @@ func (e *edge) watchAgents(control http.Handler) http.Handler {
 			At: time.Now(), RequestID: newRequestID(), Client: addressOf(e.client(r)), Method: []byte(r.Method), Host: []byte(r.Host),
 			Path: []byte(tunnel.ConnectPath), Query: r.URL.RawQuery != "", UserAgent: []byte(r.UserAgent()), Protocol: "HTTP/1.1", Route: tunnel.ConnectPath,
 		}
-		if r.TLS != nil {
-			entry.TLS = accesslog.TLSName(r.TLS.Version)
-		}
+		entry.Over(r.TLS)
 		noted := &statusNote{ResponseWriter: w, status: http.StatusOK}
 		control.ServeHTTP(noted, r)
 		entry.Status, entry.Ended, entry.Duration = noted.status, accesslog.Done, time.Since(entry.At)

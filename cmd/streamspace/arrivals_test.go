@@ -101,7 +101,7 @@ func TestConnectionsThatEndBeforeARequestAreCounted(t *testing.T) {
 func arrivalsEdge(t *testing.T) (*edge, *observer.ObservedLogs) {
 	core, logged := observer.New(zap.InfoLevel)
 	log := zap.New(core)
-	e := &edge{config: defaultEdgeConfig(), log: zap.NewNop(), registry: prometheus.NewRegistry()}
+	e := &edge{config: defaultEdgeConfig(), log: zap.NewNop(), registry: prometheus.NewRegistry(), balancer: noPools(t)}
 	e.arrivals = newArrivals(log, e.registry)
 	return e, logged
 }

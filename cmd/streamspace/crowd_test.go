@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/streamspace-dev/streamspace-edge/listen"
 )
 
 // TestAnAddressHasOnlySoManyConnections: those that are too many are closed at
@@ -75,6 +77,36 @@ func TestAnAddressHasOnlySoManyConnections(t *testing.T) {
 		if refused := families[0].GetMetric()[0].GetCounter().GetValue(); (refused == 1) == proxy {
 			t.Errorf("proxy %v: %v were refused", proxy, refused)
 		}
+	}
+}
+
+// TestWhoLingersIsCounted: until the connection is closed.
+func TestWhoLingersIsCounted(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	crowd := newCrowd(1, func(netip.Addr) bool { return false }, prometheus.NewRegistry())
+	var lingering listen.Lingering
+	from := netip.MustParsePrefix("127.0.0.1/32")
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := listen.Listen(crowdListener{l, crowd}, listen.Options{Lingering: &lingering}).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen.Linger(conn)
+	_ = conn.Close()
+	if crowd.enter(from) {
+		t.Error("it is not counted")
+	}
+	lingering.Close()
+	if !crowd.enter(from) {
+		t.Error("it is counted when it is closed")
 	}
 }
 

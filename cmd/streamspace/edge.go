@@ -95,15 +95,18 @@ type edge struct {
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	access       *accesslog.Log   // nil: off
 
-	arrivals *arrivals
-	public   []net.Listener
-	admin    net.Listener
-	server   *fasthttp.Server
-	http2    *listen.HTTP2    // nil: not served
-	inside   *fasthttp.Server // of its requests
-	adminWeb *http.Server
-	redirect net.Listener // plain HTTP that only points to HTTPS; nil when there is none
-	draining atomic.Bool
+	arrivals  *arrivals
+	lingering listen.Lingering // of all public listeners
+	public    []net.Listener
+	admin     net.Listener
+	server    *fasthttp.Server
+	http2     *listen.HTTP2    // nil: not served
+	inside    *fasthttp.Server // of its requests
+	adminWeb  *http.Server
+	redirect  net.Listener // plain HTTP that only points to HTTPS; nil when there is none
+	draining  atomic.Bool
+
+	connections atomic.Int64 // that server has
 }
 
 // openEdge opens everything that can fail, so that an edge that was opened can
@@ -297,6 +300,7 @@ func (e *edge) drain() error {
 	defer cancel()
 	e.log.Info("draining", append(e.inWork().fields(), zap.Duration("timeout", e.config.Drain.Timeout.std()))...)
 	defer tellDrain(e.log, e.inWork)()
+	began := time.Now()
 	e.draining.Store(true)
 	e.leaveCluster(ctx)
 	for _, l := range e.public {
@@ -305,7 +309,10 @@ func (e *edge) drain() error {
 	e.handOver(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
 	e.endEvents()
 	var requests errgroup.Group
-	requests.Go(func() error { return e.server.ShutdownWithContext(ctx) })
+	requests.Go(func() error {
+		e.spareIdle(ctx, began)
+		return e.server.ShutdownWithContext(ctx)
+	})
 	if e.http2 != nil {
 		requests.Go(func() error { return errors.Join(e.http2.Shutdown(ctx), e.inside.ShutdownWithContext(ctx)) })
 	}
@@ -313,6 +320,7 @@ func (e *edge) drain() error {
 		return fmt.Errorf("draining requests: %w", err)
 	}
 	e.balancer.Drain(ctx)
+	e.lingering.Close() // these have their answers
 	return nil
 }
 
@@ -328,6 +336,7 @@ func (e *edge) close() error {
 	if e.redirect != nil {
 		_ = e.redirect.Close()
 	}
+	e.lingering.Close()
 	if e.viewers != nil {
 		errs = append(errs, e.viewers.Close(ctx))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/balancer"
+	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -21,6 +22,7 @@ func (e *edge) openBalancer(ctx context.Context) error {
 		Reactor: e.loops,
 		Secret:  secret,
 		Access:  e.access,
+		Unread:  listen.Linger,
 		Take:    e.coord.Take,
 		Changed: func(pool string) {
 			e.coord.Publish(context.Background(), store.Event{Type: "pool", ID: pool})

@@ -18,7 +18,7 @@ const protocolHTTP2 = "h2" // in ALPN (RFC 9113 section 3.1)
 func (e *edge) openHTTP2(handler fasthttp.RequestHandler) {
 	e.http2 = listen.NewHTTP2(listen.HTTP2Options{
 		Log:       e.log.Named("http2"),
-		Timeouts:  e.config.accepting(),
+		Timeouts:  e.accepting(),
 		Idle:      e.config.Timeouts.Idle.std(),
 		MaxHeader: maxHeader,
 		Draining:  e.draining.Load,

@@ -90,9 +90,16 @@ func (e *edge) secure(context.Context) error {
 	return nil
 }
 
+// accepting is the config's, with what is the edge's own.
+func (e *edge) accepting() listen.Options {
+	o := e.config.accepting()
+	o.Lingering = &e.lingering
+	return o
+}
+
 // wait gives the connections of l their PROXY headers and their timeouts.
 func (e *edge) wait(l net.Listener) net.Listener {
-	o := e.config.accepting()
+	o := e.accepting()
 	o.Refused, o.Stray = e.arrivals.headerRefused, e.arrivals.headerStray
 	return listen.Listen(l, o)
 }

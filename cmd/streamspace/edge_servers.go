@@ -73,8 +73,9 @@ func (e *edge) openServers(context.Context) error {
 		SecureCookies:    e.certificates != nil,
 		JoinPin:          e.joinPin(),
 	})
-	handler := e.route(fasthttpadaptor.NewFastHTTPHandler(pages), fasthttpadaptor.NewFastHTTPHandler(e.watchAgents(e.hub)))
+	handler := e.route(e.withBody(fasthttpadaptor.NewFastHTTPHandler(pages)), e.withBody(fasthttpadaptor.NewFastHTTPHandler(e.watchAgents(e.hub))))
 	e.server = e.newPublicServer(handler)
+	e.server.ConnState = e.countConnection
 	if e.certificates != nil && e.config.Listen.HTTP2 {
 		e.openHTTP2(handler)
 	}
@@ -150,6 +151,9 @@ func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHan
 			e.balancer.Serve(ctx, r)
 		} else {
 			e.serveOwn(ctx, pages, control)
+			if ctx.Request.IsBodyStream() { // nobody has taken it
+				listen.Linger(ctx.Conn())
+			}
 		}
 		if e.draining.Load() && !ctx.Hijacked() {
 			ctx.SetConnectionClose()
@@ -205,11 +209,19 @@ func setDate(ctx *fasthttp.RequestCtx) {
 func (e *edge) serveRedirect() error {
 	_, httpsPort, _ := net.SplitHostPort(e.public[0].Addr().String())
 	server := &fasthttp.Server{
-		ReadTimeout:           e.config.Timeouts.Header.std(),
-		WriteTimeout:          e.config.Timeouts.Write.std(),
+		ReadTimeout:        e.config.Timeouts.Header.std(),
+		WriteTimeout:       e.config.Timeouts.Write.std(),
+		StreamRequestBody:  true, // nobody reads it
+		MaxRequestBodySize: 1,    // of it, is waited for
+
+		DisablePreParseMultipartForm: true,
+
 		NoDefaultServerHeader: true,
 		Logger:                fasthttpLog{e.log.Named("http")},
 		Handler: func(ctx *fasthttp.RequestCtx) {
+			if ctx.Request.IsBodyStream() {
+				listen.Linger(ctx.Conn())
+			}
 			ctx.Response.Header.Set("Location", httpsLocation(ctx.URI(), httpsPort))
 			ctx.SetStatusCode(http.StatusPermanentRedirect)
 			ctx.SetConnectionClose()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,9 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"github.com/streamspace-dev/streamspace-edge/balancer"
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
@@ -28,8 +31,9 @@ func (l single) Addr() net.Addr            { return &net.TCPAddr{} }
 // memory, so that its deadlines are of virtual time.
 func visited(t *testing.T, handler fasthttp.RequestHandler, visit func(t *testing.T, conn net.Conn, timeouts timeoutsConfig)) {
 	_ = new(fasthttp.ResponseHeader).String() // starts fasthttp's clock, which never ends, outside of the bubble
+	b := noPools(t)
 	synctest.Test(t, func(t *testing.T) {
-		e := &edge{config: defaultEdgeConfig(), log: zap.NewNop()}
+		e := &edge{config: defaultEdgeConfig(), log: zap.NewNop(), balancer: b}
 		server := e.newPublicServer(handler)
 		near, far := net.Pipe()
 		accepted, err := reactor.Lend(e.wait(single{far})).Accept()
@@ -45,6 +49,13 @@ func visited(t *testing.T, handler fasthttp.RequestHandler, visit func(t *testin
 		_ = near.Close()
 		<-served
 	})
+}
+
+// noPools is a balancer that has none.
+func noPools(t *testing.T) *balancer.Balancer {
+	b := balancer.New(balancer.Options{Metrics: balancer.NewMetrics(prometheus.NewRegistry())})
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	return b
 }
 
 func count(ctx *fasthttp.RequestCtx) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/accesslog"
 	"github.com/streamspace-dev/streamspace-edge/api"
+	"github.com/streamspace-dev/streamspace-edge/listen"
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -36,6 +37,9 @@ func (e *edge) answerUnreadable(ctx *fasthttp.RequestCtx, err error) {
 	case connectionEnded(err):
 		e.unreadable(ctx, accesslog.StatusClientLeft, id, accesslog.ClientLeft)
 	default:
+		if status != http.StatusRequestTimeout { // who is slow has nothing under way
+			listen.Linger(ctx.Conn())
+		}
 		e.unreadable(ctx, status, id, string(store.Invalid))
 	}
 }

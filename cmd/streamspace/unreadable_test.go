@@ -23,7 +23,7 @@ import (
 func TestWhatTheServerCanNotTakeInIsToldAsAProblem(t *testing.T) {
 	l := fasthttputil.NewInmemoryListener()
 	server := &fasthttp.Server{
-		Handler: func(*fasthttp.RequestCtx) { t.Error("the request was served") }, ErrorHandler: (&edge{}).answerUnreadable,
+		Handler: func(*fasthttp.RequestCtx) { t.Error("the request was served") }, ErrorHandler: (&edge{balancer: noPools(t)}).answerUnreadable,
 		ReadBufferSize: maxHeader, StreamRequestBody: true, MaxRequestBodySize: bodyAhead, ReadTimeout: time.Second, Logger: fasthttpLog{zap.NewNop()},
 	}
 	served := make(chan error, 1)
@@ -79,7 +79,7 @@ func TestConnectionsWithoutARequestAreNoBadOnes(t *testing.T) {
 	}
 	ended := make(chan struct{}, 1)
 	server := &fasthttp.Server{
-		Handler: func(*fasthttp.RequestCtx) { t.Error("the request was served") }, ErrorHandler: (&edge{access: access}).answerUnreadable,
+		Handler: func(*fasthttp.RequestCtx) { t.Error("the request was served") }, ErrorHandler: (&edge{access: access, balancer: noPools(t)}).answerUnreadable,
 		ReadBufferSize: maxHeader, StreamRequestBody: true, MaxRequestBodySize: bodyAhead, ReadTimeout: time.Second, Logger: fasthttpLog{zap.NewNop()},
 		ConnState: func(_ net.Conn, state fasthttp.ConnState) {
 			if state == fasthttp.StateClosed {

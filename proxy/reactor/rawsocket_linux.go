@@ -38,8 +38,11 @@ type rawCall struct {
 // NewRawSocket leaves the closing and the deadlines to the owner of conn.
 func NewRawSocket(conn net.Conn) *RawSocket {
 	s := &RawSocket{conn: conn}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		s.tcp, _ = tcp.SyscallConn() // fails when it is closed, which its use tells
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		s.tcp, _ = conn.SyscallConn() // fails when it is closed, which its use tells
+	case *Tracked:
+		s.tcp, _ = conn.SyscallConn()
 	}
 	s.reads.turn, s.writes.turn, s.ask = s.readNow, s.writeNow, s.askNow
 	return s

@@ -108,6 +108,9 @@ func TestAskLooksBeforeItSpeaks(t *testing.T) {
 	defer near.Close()
 	defer far.Close()
 	s := NewRawSocket(near)
+	if tracked := NewRawSocket(Track(near, func() {})); tracked.CanAsk() != s.CanAsk() {
+		t.Error("a connection that is counted is none of TCP")
+	}
 	if !s.CanAsk() {
 		return // on a system where it does not look
 	}

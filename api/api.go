@@ -44,6 +44,10 @@ type Options struct {
 	// moment, nil when it would not. nil: it is never told.
 	NotNow func(t auth.Ticket) *NotNow
 
+	// NodeCookie is the Set-Cookie header that goes with a ticket for s; empty:
+	// none. nil: there is never one.
+	NodeCookie func(r *http.Request, s *store.Session) string
+
 	AgentStatus func(*store.Agent) store.AgentStatus
 	AgentActive func(agentID string) int
 	AgentRoom   func(*store.Agent) int        // how many sessions it may have: its capacity less the headroom

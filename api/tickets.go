@@ -83,5 +83,10 @@ func (s *server) giveTicket(w http.ResponseWriter, r *http.Request, c auth.Calle
 	if s.o.NotNow != nil {
 		answer.NotNow = s.o.NotNow(ticket)
 	}
+	if s.o.NodeCookie != nil {
+		if cookie := s.o.NodeCookie(r, stored); cookie != "" {
+			w.Header().Add("Set-Cookie", cookie)
+		}
+	}
 	return s.writeJSON(w, http.StatusOK, answer)
 }

@@ -173,6 +173,12 @@ func (a *Affinity) Read(values [][]byte, now time.Time) (m Mark, expires time.Ti
 	return 0, time.Time{}, false
 }
 
+// ReadCookies is Read of what a request's Cookie headers have of that name.
+func (a *Affinity) ReadCookies(headers [][]byte, now time.Time) (m Mark, expires time.Time, ok bool) {
+	var room [maxValues][]byte
+	return a.Read(cookieValues(room[:0], headers, a.config.Cookie), now)
+}
+
 func (a *Affinity) read(value []byte, now time.Time) (Mark, time.Time, bool) {
 	if len(value) != valueSize {
 		return 0, time.Time{}, false

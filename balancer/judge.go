@@ -92,8 +92,7 @@ func (r *rules) markOf(h *fasthttp.RequestHeader, now time.Time) (m Mark, expire
 	if r.affinity == nil {
 		return 0, time.Time{}, false
 	}
-	var room [maxValues][]byte
-	return r.affinity.Read(cookieValues(room[:0], h.PeekAll(fasthttp.HeaderCookie), r.affinity.config.Cookie), now)
+	return r.affinity.ReadCookies(h.PeekAll(fasthttp.HeaderCookie), now)
 }
 
 // cookieValues adds the values of all cookies of a name, maxValues at most.

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
@@ -36,6 +37,7 @@ type Grant struct {
 	Mode                Mode
 	Ticket              string    // its id, for logs
 	Expires             time.Time // of the ticket; a stream that it opened goes on
+	Node                string    // what Options.Node says
 }
 
 // Options are what a Proxy works with.
@@ -46,6 +48,9 @@ type Options struct {
 	// becomes the HTTP answer; any other error is Internal. The context lasts
 	// 10 s.
 	Authorize func(ctx context.Context, token string) (Grant, error)
+	// Node is the edge of several where a viewer's stream should be, by its
+	// request; empty: wherever it is best. nil: it is never asked.
+	Node func(h *fasthttp.RequestHeader) string
 	// Dial connects to the session's VNC server, after the upgrade. stream is
 	// the id that the log has. A *Refusal becomes the close frame; other errors
 	// are told apart as refused, silent and Internal. The context ends after

@@ -69,6 +69,9 @@ func (p *Proxy) authorize(ctx *fasthttp.RequestCtx, v *visit) (handshake, *Refus
 	if err != nil {
 		return h, asRefusal(err)
 	}
+	if p.options.Node != nil {
+		grant.Node = p.options.Node(&ctx.Request.Header)
+	}
 	v.grant = grant
 	return h, nil
 }

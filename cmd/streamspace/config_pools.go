@@ -177,6 +177,8 @@ func (c *edgeConfig) validateBalancer(f *faults) {
 		switch {
 		case auth.IsLoginCookie(cookie.Cookie):
 			f.add(key+".affinity.cookie", "%q is the console's own log-in cookie; choose another name, like SSAFFINITY", cookie.Cookie)
+		case c.clustered() && cookie.Cookie == nodeCookieName:
+			f.add(key+".affinity.cookie", "%q is the cookie by which the edges of a cluster keep viewers; choose another name, like SSAFFINITY", cookie.Cookie)
 		case c.TLS.Off && cookie.SecureOnly():
 			f.add(key+".affinity.cookie", "browsers take a cookie with the name %q over TLS only, which tls.off turns off; choose another name, like SSAFFINITY", cookie.Cookie)
 		}

@@ -93,6 +93,7 @@ type edge struct {
 	cluster      *cluster.Cluster // nil: this edge is the only one
 	hop          *hop.Hop         // of a cluster's edge
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
+	nodeCookie   *nodeCookie      // nil: there is one edge
 	access       *accesslog.Log   // nil: off
 
 	arrivals  *arrivals
@@ -186,6 +187,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Log:            e.log.Named("viewer"),
 		Metrics:        proxy.NewMetrics(e.registry),
 		Authorize:      e.authorizeViewer,
+		Node:           e.nodeOf,
 		Dial:           e.dialSession,
 		Activity:       e.viewersChanged,
 		Input:          func(id string) { e.sessions.Input(id, time.Now()) },

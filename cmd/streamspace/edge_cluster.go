@@ -36,6 +36,7 @@ func (e *edge) openCluster(ctx context.Context) error {
 		Log: e.log.Named("hop"), Metrics: hop.NewMetrics(e.registry), Reactor: e.loops, Open: e.hub.Open,
 	})
 	e.homePicker = balancer.NewPicker(balancer.WeightedLeastConnections)
+	e.nodeCookie = newNodeCookie(secret, func() []cluster.Node { return e.cluster.Nodes() }, e.orderedHomes)
 	e.cluster = cluster.New(cluster.Options{
 		Coord: e.coord, Secret: secret, Log: e.log.Named("cluster"), Metrics: cluster.NewMetrics(e.registry),
 		Self: e.self, Check: e.config.Cluster.Check.options(),
@@ -83,18 +84,23 @@ func (e *edge) wantedHomes(agentID string) []tunnel.Home {
 	return homes
 }
 
-// openStream opens a stream at the session's agent, wherever its tunnel is. via is
-// the other edge that carries it, if one does.
-func (e *edge) openStream(ctx context.Context, agentID string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
+// openStream opens a stream at the session's agent, wherever its tunnel is; node
+// is as for streamPath. via is the other edge that carries it, if one does.
+func (e *edge) openStream(ctx context.Context, agentID, node string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
 	if e.cluster == nil {
 		conn, err = e.hub.Open(ctx, agentID, o)
 		return conn, "", err
 	}
 	path := streamPath{
 		here: e.hub.Connected, open: e.hub.Open, dial: e.hop.Dial, suspect: e.cluster.Suspect,
-		homes: func(agentID string) []cluster.Node { return hopOrder(e.cluster.Homes(agentID), e.homePicker) },
+		homes: e.orderedHomes,
 	}
-	return path.openStream(ctx, agentID, o)
+	return path.openStream(ctx, agentID, node, o)
+}
+
+// orderedHomes are an agent's homes as viewers should try them.
+func (e *edge) orderedHomes(agentID string) []cluster.Node {
+	return hopOrder(e.cluster.Homes(agentID), e.homePicker)
 }
 
 // hopEnded tells why a stream that another edge carried has ended: it hands its
@@ -164,8 +170,9 @@ func (e *edge) agentsOnlyHere() (n int) {
 
 func peerOf(n cluster.Node) hop.Peer { return hop.Peer{ID: n.ID, URL: n.URL, Pin: n.Pin} }
 
-// streamPath is how a viewer of this edge comes to an agent: by a tunnel of this
-// edge's own, else by one hop to a home of the agent.
+// streamPath is how a viewer of this edge comes to an agent: by one hop to the
+// edge that its cookie names, if that is a home of the agent with room; by a
+// tunnel of this edge's own; else by one hop to a home of the agent.
 type streamPath struct {
 	here    func(agentID string) bool // tunnel.Hub.Connected
 	open    func(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error)
@@ -174,37 +181,53 @@ type streamPath struct {
 	suspect func(nodeID string)
 }
 
-// openStream goes on to the next home when one can't be reached, is leaving or has
+// openStream goes on to the next way when one can't be reached, is leaving or has
 // just lost the agent; what the agent itself says is the end.
-func (p *streamPath) openStream(ctx context.Context, agentID string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
+func (p *streamPath) openStream(ctx context.Context, agentID, node string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
+	homes := slices.DeleteFunc(p.homes(agentID), func(n cluster.Node) bool { return n.Self || n.Draining })
+	var last error = tunnel.Errorf(tunnel.CodeAgentOffline, "agent %s is not connected to any edge", agentID)
+	named := slices.IndexFunc(homes, func(n cluster.Node) bool { return n.ID == node && takesViewers(n) })
+	if named >= 0 {
+		first := homes[named]
+		homes = slices.Delete(homes, named, named+1)
+		conn, err := p.hop(ctx, first, agentID, o)
+		if !elsewhere(err) {
+			return conn, first.ID, err
+		}
+		last = err
+	}
 	if p.here(agentID) {
 		conn, err := p.open(ctx, agentID, o)
 		if !elsewhere(err) {
 			return conn, "", err
 		}
 	}
-	var last error = tunnel.Errorf(tunnel.CodeAgentOffline, "agent %s is not connected to any edge", agentID)
-	for _, n := range p.homes(agentID) {
-		if n.Self || n.Draining {
-			continue
-		}
-		conn, err := p.dial(ctx, peerOf(n), agentID, o)
-		if err == nil {
-			return conn, n.ID, nil
-		}
-		var unreachable *hop.Unreachable
-		if errors.As(err, &unreachable) {
-			p.suspect(n.ID)
-		} else if !elsewhere(err) {
-			return nil, "", err
+	for _, n := range homes {
+		conn, err := p.hop(ctx, n, agentID, o)
+		if !elsewhere(err) {
+			return conn, n.ID, err
 		}
 		last = err
 	}
 	return nil, "", last
 }
 
-// elsewhere tells failures of one edge's tunnel that say nothing of another's.
+func (p *streamPath) hop(ctx context.Context, n cluster.Node, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
+	conn, err := p.dial(ctx, peerOf(n), agentID, o)
+	var unreachable *hop.Unreachable
+	if errors.As(err, &unreachable) {
+		p.suspect(n.ID)
+	}
+	return conn, err
+}
+
+// elsewhere tells failures of one edge, or of its tunnel, that say nothing of
+// another's.
 func elsewhere(err error) bool {
+	var unreachable *hop.Unreachable
+	if errors.As(err, &unreachable) {
+		return true
+	}
 	var t *tunnel.Error
 	if !errors.As(err, &t) {
 		return false

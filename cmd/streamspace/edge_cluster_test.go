@@ -20,6 +20,7 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 	refused := tunnel.Errorf(tunnel.CodeVNCRefused, "refused")
 	gone := &hop.Unreachable{Peer: "b", Cause: errors.New("connection refused")}
 	for name, c := range map[string]struct {
+		node      string // that the cookie names
 		here      bool
 		local     error
 		homes     []cluster.Node
@@ -28,16 +29,24 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 		suspected string
 		code      tunnel.Code
 	}{
-		"local":                   {here: true, homes: []cluster.Node{{ID: "b"}}, tried: "local"},
-		"one hop":                 {homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}, {ID: "c"}}, tried: "b"},
-		"the agent's word counts": {here: true, local: refused, homes: []cluster.Node{{ID: "b"}}, tried: "local", code: tunnel.CodeVNCRefused},
-		"it has just gone":        {here: true, local: offline, homes: []cluster.Node{{ID: "b"}}, tried: "local b"},
-		"a dead home":             {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": gone}, tried: "b c", suspected: "b"},
-		"a home that leaves":      {homes: []cluster.Node{{ID: "b", Draining: true}, {ID: "c"}}, tried: "c"},
-		"a home has lost it":      {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": offline}, tried: "b c"},
-		"a far agent's word":      {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": refused}, tried: "b", code: tunnel.CodeVNCRefused},
-		"nobody has it":           {code: tunnel.CodeAgentOffline},
-		"all are dead":            {homes: []cluster.Node{{ID: "b"}}, peers: map[string]error{"b": gone}, tried: "b", suspected: "b", code: tunnel.CodeUnavailable},
+		"local":                           {here: true, homes: []cluster.Node{{ID: "b"}}, tried: "local"},
+		"one hop":                         {homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}, {ID: "c"}}, tried: "b"},
+		"the agent's word counts":         {here: true, local: refused, homes: []cluster.Node{{ID: "b"}}, tried: "local", code: tunnel.CodeVNCRefused},
+		"it has just gone":                {here: true, local: offline, homes: []cluster.Node{{ID: "b"}}, tried: "local b"},
+		"a dead home":                     {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": gone}, tried: "b c", suspected: "b"},
+		"a home that leaves":              {homes: []cluster.Node{{ID: "b", Draining: true}, {ID: "c"}}, tried: "c"},
+		"a home has lost it":              {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": offline}, tried: "b c"},
+		"a far agent's word":              {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": refused}, tried: "b", code: tunnel.CodeVNCRefused},
+		"the cookie's before this one":    {node: "c", here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "c"},
+		"the cookie's before the others":  {node: "c", homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "c"},
+		"the cookie names this one":       {node: "a", here: true, homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}}, tried: "local"},
+		"the cookie's is full":            {node: "c", here: true, homes: []cluster.Node{{ID: "c", Streams: 9, MaxStreams: 9}}, tried: "local"},
+		"the cookie's leaves":             {node: "c", here: true, homes: []cluster.Node{{ID: "c", Draining: true}}, tried: "local"},
+		"the cookie's is no home":         {node: "d", here: true, homes: []cluster.Node{{ID: "c"}}, tried: "local"},
+		"the cookie's is dead, then this": {node: "c", here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": gone}, tried: "c local", suspected: "c"},
+		"the cookie's has lost it":        {node: "c", homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": offline}, tried: "c b"},
+		"nobody has it":                   {code: tunnel.CodeAgentOffline},
+		"all are dead":                    {homes: []cluster.Node{{ID: "b"}}, peers: map[string]error{"b": gone}, tried: "b", suspected: "b", code: tunnel.CodeUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tried, suspected []string
@@ -47,14 +56,14 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 					tried = append(tried, "local")
 					return nil, c.local
 				},
-				homes: func(string) []cluster.Node { return c.homes },
+				homes: func(string) []cluster.Node { return slices.Clone(c.homes) },
 				dial: func(_ context.Context, p hop.Peer, _ string, _ tunnel.OpenRequest) (net.Conn, error) {
 					tried = append(tried, p.ID)
 					return nil, c.peers[p.ID]
 				},
 				suspect: func(id string) { suspected = append(suspected, id) },
 			}
-			_, _, err := p.openStream(t.Context(), "agent", tunnel.OpenRequest{})
+			_, _, err := p.openStream(t.Context(), "agent", c.node, tunnel.OpenRequest{})
 			var said *tunnel.Error
 			if (c.code == "") != (err == nil) || c.code != "" && (!errors.As(err, &said) || said.Code != c.code) {
 				t.Errorf("error %v, want code %q", err, c.code)

@@ -48,6 +48,7 @@ func (e *edge) openServers(context.Context) error {
 		Viewers:          func(id string) int { return e.viewers.Viewers(id) + e.sessions.ViewersElsewhere(id) },
 		Streams:          e.streamsOf,
 		NotNow:           e.notNow,
+		NodeCookie:       e.nodeCookieFor,
 		BlockClipboardIn: !e.config.VNC.ClipboardIn,
 		AgentStatus:      e.sessions.AgentStatus,
 		AgentActive:      e.sessions.Active,

@@ -213,7 +213,7 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	if s.Endpoint != "" {
 		conn, err = e.direct.Dial(ctx, s.Endpoint)
 	} else {
-		conn, err = e.dialAgent(ctx, s.AgentID, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
+		conn, err = e.dialAgent(ctx, s.AgentID, g.Node, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
 	}
 	if err != nil {
 		return nil, refusal(err)
@@ -225,8 +225,8 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 }
 
 // dialAgent is openStream in the proxy's words.
-func (e *edge) dialAgent(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
-	conn, via, err := e.openStream(ctx, agentID, o)
+func (e *edge) dialAgent(ctx context.Context, agentID, node string, o tunnel.OpenRequest) (net.Conn, error) {
+	conn, via, err := e.openStream(ctx, agentID, node, o)
 	if err != nil {
 		return nil, err
 	}

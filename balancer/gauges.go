@@ -38,6 +38,11 @@ func (p *pool) gauge(now time.Time, told map[place]bool, tell func(name, help st
 	defer p.mu.Unlock()
 	if at := (place{pool: p.name}); !told[at] {
 		told[at] = true
+		panics := 0
+		if p.trust.panics {
+			panics = 1
+		}
+		tell("streamspace_pool_panic", "1 while so many upstreams of the pool are down that all are used, else 0.", panics, prometheus.Labels{"pool": p.name})
 		tell("streamspace_pool_queue_length", "Requests that wait for a place at an upstream of the pool.", len(p.waiting), prometheus.Labels{"pool": p.name})
 	}
 	for _, u := range p.upstreams { // those of the config come first

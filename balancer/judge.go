@@ -202,6 +202,7 @@ func (p *pool) reported(u *upstream, ok bool, a Answer) {
 	if away && u.usable() {
 		u.readySince = time.Now()
 	}
+	p.review()
 	p.letIn(time.Now())
 }
 
@@ -218,13 +219,14 @@ func (p *pool) turned(ctx context.Context, u *upstream, up bool, why string) {
 		if !first {
 			u.readySince = time.Now()
 		}
-		p.letIn(time.Now())
 	} else {
 		u.down = why
 	}
 	if !up || !first {
 		p.changed(u, map[bool]string{true: "up", false: "down"}[up], why)
 	}
+	p.review()
+	p.letIn(time.Now()) // also when it is down: all may be used then
 }
 
 const firstCheck = "its first health check is not over"

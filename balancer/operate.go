@@ -71,6 +71,7 @@ func (p *pool) load(c PoolConfig) {
 	} else {
 		p.outliers.update(c.Passive, ids)
 	}
+	p.review()
 	p.letIn(time.Now())
 }
 
@@ -125,6 +126,7 @@ func (p *pool) retire() {
 	for _, u := range p.upstreams {
 		u.remove(time.Now().Add(p.config.Drain))
 	}
+	p.review()
 }
 
 // close ends the connections that carry nothing, and the others when they are done.
@@ -200,6 +202,7 @@ func (p *pool) set(id string, setting Setting, drain time.Duration) (UpstreamSta
 		if setting == Draining {
 			u.drainEnds = now.Add(orElse(drain, p.config.Drain))
 		}
+		p.review()
 		p.letIn(now)
 		return u.state(p, now), nil
 	}
@@ -218,9 +221,7 @@ func (p *pool) changed(u *upstream, to, why string) {
 	}
 	p.b.log.Log(level, "upstream changed", zap.String("pool", p.name), zap.String("upstream", u.id), zap.String("to", to), reason)
 	p.b.options.Metrics.changes.WithLabelValues(p.name, u.id, to).Inc()
-	if p.b.options.Changed != nil {
-		p.b.options.Changed(p.name)
-	}
+	p.told()
 }
 
 // PoolState is a pool as it is now.
@@ -228,6 +229,7 @@ type PoolState struct {
 	Name      string
 	Policy    Strategy
 	Waiting   int  // requests that wait for room
+	Panic     bool // so many are down that all are used, whatever their health
 	Removed   bool // not in the config any more; it drains
 	Upstreams []UpstreamState
 }
@@ -270,7 +272,7 @@ func (s PoolState) serves() bool {
 func (p *pool) state(now time.Time) PoolState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := PoolState{Name: p.name, Policy: p.config.Policy, Waiting: len(p.waiting), Upstreams: []UpstreamState{}}
+	s := PoolState{Name: p.name, Policy: p.config.Policy, Waiting: len(p.waiting), Panic: p.trust.panics, Upstreams: []UpstreamState{}}
 	for _, u := range p.upstreams {
 		s.Upstreams = append(s.Upstreams, u.state(p, now))
 	}

@@ -25,6 +25,7 @@ type pool struct {
 	affinity  *Affinity // nil: none
 	outliers  *outliers
 	upstreams []*upstream // of the config, then those that left it and still have clients
+	trust     trust       // of review
 	waiting   []*waiter   // for room, in the order of their coming
 	retries   float64     // that the budget allows now
 	retired   bool        // it is not in the config any more: its upstreams drain, and serve who has come before
@@ -124,12 +125,11 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 			}
 		}
 	}
-	ignoreHealth, unchecked := p.panics()
 	p.places = p.places[:0]
 	some := false
 	for _, u := range p.upstreams {
 		place := Candidate{ID: u.id, Active: u.active, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
-		if !(u.usable() || p.retired && u.setting == Draining) || !ignoreHealth && (u.down != "" && !(unchecked && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
+		if !(u.usable() || p.retired && u.setting == Draining) || !p.trust.panics && (u.down != "" && !(p.trust.noneUp && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
 			place.Capacity = -1 // out; the picker goes by the same list all the time
 		} else {
 			some = true
@@ -145,22 +145,6 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 		return u, nil
 	}
 	return nil, nil
-}
-
-// panics tells whether so few upstreams are up that the checks are not believed,
-// and whether none is, so that one will do whose first check is not over. p.mu is
-// held.
-func (p *pool) panics() (panics, unchecked bool) {
-	up, all := 0, 0
-	for _, u := range p.upstreams {
-		if u.usable() && u.down != firstCheck {
-			all++
-			if u.down == "" {
-				up++
-			}
-		}
-	}
-	return p.config.Passive.panics(up, all), up == 0
 }
 
 // release gives a place back, to who has waited longest for it.

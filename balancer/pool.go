@@ -24,7 +24,7 @@ type pool struct {
 	picker    *Picker
 	affinity  *Affinity // nil: none
 	outliers  *outliers
-	upstreams []*upstream // of the config, then those that left it and still have clients
+	upstreams []*upstream // of the config, then those that left it and still have clients, last of them the replaced
 	trust     trust       // of review
 	waiting   []*waiter   // for room, in the order of their coming
 	retries   float64     // that the budget allows now
@@ -116,11 +116,14 @@ func (p *pool) giveUp(w *waiter, why error) (*upstream, error) {
 func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	if w.marked {
 		for _, u := range p.upstreams {
+			if u.replaced {
+				break
+			}
 			if u.mark == w.mark && u.stays() && !now.Before(u.outUntil) && !slices.Contains(w.tried, u) {
 				if u.full() {
 					return nil, nil
 				}
-				u.active++
+				u.take()
 				return u, nil
 			}
 		}
@@ -128,7 +131,10 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	p.places = p.places[:0]
 	some := false
 	for _, u := range p.upstreams {
-		place := Candidate{ID: u.id, Active: u.active, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
+		if u.replaced {
+			break
+		}
+		place := Candidate{ID: u.id, Active: *u.held, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
 		if !(u.usable() || p.retired && u.setting == Draining) || !p.trust.panics && (u.down != "" && !(p.trust.noneUp && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
 			place.Capacity = -1 // out; the picker goes by the same list all the time
 		} else {
@@ -141,7 +147,7 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	}
 	if i := p.picker.Pick(p.places, w.key); i >= 0 {
 		u := p.upstreams[i]
-		u.active++
+		u.take()
 		return u, nil
 	}
 	return nil, nil
@@ -151,7 +157,7 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 func (p *pool) release(u *upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u.active--
+	u.leave()
 	p.letIn(time.Now())
 }
 

@@ -135,16 +135,53 @@ func (e *Entry) ShownPath() []byte {
 // redacted is a path without what looks like a key or a ticket of the edge's: no
 // path has one, but clients make mistakes.
 func redacted(path []byte) []byte {
-	if !bytes.Contains(path, []byte("ssk_")) && !bytes.Contains(path, []byte("eyJ")) {
+	if !hasCredential(path) {
 		return path
 	}
 	parts := bytes.Split(path, []byte{'/'})
 	for i, part := range parts {
-		if bytes.Contains(part, []byte("ssk_")) || bytes.Contains(part, []byte("eyJ")) {
+		if hasCredential(part) {
 			parts[i] = []byte("[redacted]")
 		}
 	}
 	return bytes.Join(parts, []byte{'/'})
+}
+
+// hasCredential looks through all percent-encoding of text: who reads the log may
+// take off as much of it as was put on.
+func hasCredential(text []byte) bool {
+	if bytes.IndexByte(text, '%') >= 0 {
+		text = decoded(text)
+	}
+	return bytes.Contains(text, []byte("ssk_")) || bytes.Contains(text, []byte("eyJ"))
+}
+
+// decoded is text without any percent-encoding, however often it was encoded, in
+// one pass: what is decoded may complete an encoding with what is before it.
+func decoded(text []byte) []byte {
+	plain := make([]byte, 0, len(text))
+	for _, c := range text {
+		plain = append(plain, c)
+		for n := len(plain); n >= 3 && plain[n-3] == '%'; n = len(plain) {
+			high, low := unhex(plain[n-2]), unhex(plain[n-1])
+			if high < 0 || low < 0 {
+				break
+			}
+			plain = append(plain[:n-3], byte(high<<4|low))
+		}
+	}
+	return plain
+}
+
+// unhex is the value of a hexadecimal digit, -1 of any other character.
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int(c|0x20-'a') + 10
+	}
+	return -1
 }
 
 func number(b []byte, name string, n int64) []byte {

@@ -1,8 +1,10 @@
 package accesslog
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +41,12 @@ func TestEntryBoundsAndEscapesWhatClientsSay(t *testing.T) {
 		{"\u202etxt\u2028\u0085\ufeff", "\ufffdtxt\ufffd\ufffd\ufffd"},
 		{"/api/v1/ssk_abc/x", "/api/v1/[redacted]/x"},
 		{"/ws/eyJhbGciOi.eyJzdWIi.x", "/ws/[redacted]"},
+		{"/%73sk_abc/x", "/[redacted]/x"},
+		{"/a/%65%79%4a%68.x/%2e", "/a/[redacted]/%2e"},
+		{"/%2573sk_abc/%25253%37%33%33sk%5F", "/[redacted]/%25253%37%33%33sk%5F"},
+		{"/%%37%33sk_abc", "/[redacted]"},
+		{"/a%2F%73sk%5fabc/b", "/[redacted]/b"},
+		{"/100%/%7/%zz/ss%k_", "/100%/%7/%zz/ss%k_"},
 		{"größe €😀", "größe €😀"},
 		{strings.Repeat("x", 5000), strings.Repeat("x", mostPath) + "…"},
 		{strings.Repeat("€", 5000), strings.Repeat("€", (mostPath+2)/3) + "…"},
@@ -54,6 +62,40 @@ func TestEntryBoundsAndEscapesWhatClientsSay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzRedactedHidesCredentials: however often they are encoded; what is shown of a
+// path without any is what it was.
+func FuzzRedactedHidesCredentials(f *testing.F) {
+	for _, path := range []string{"/api/ssk_x", "/%73sk_x", "/%2573sk_x/b", "/%%373sk_x", "/%65yJ/%zz%", "/a%2fe%79J", "/", "/plain%20page"} {
+		f.Add(path)
+	}
+	secret := regexp.MustCompile("ssk_|eyJ")
+	code := regexp.MustCompile("%[0-9a-fA-F]{2}")
+	f.Fuzz(func(t *testing.T, path string) {
+		if len(path) > 2000 {
+			return
+		}
+		// One encoding after the other, over the whole text, until there is none.
+		plain := func(text string) string {
+			for code.MatchString(text) {
+				text = code.ReplaceAllStringFunc(text, func(c string) string {
+					b, _ := hex.DecodeString(c[1:])
+					return string(b)
+				})
+			}
+			return text
+		}
+		shown := string(redacted([]byte(path)))
+		switch had := secret.MatchString(plain(path)); {
+		case secret.MatchString(plain(shown)):
+			t.Errorf("%q shows %q", path, shown)
+		case !had && shown != path:
+			t.Errorf("%q became %q without need", path, shown)
+		case strings.Count(shown, "/") != strings.Count(path, "/"):
+			t.Errorf("%q became %q, of other segments", path, shown)
+		}
+	})
 }
 
 func FuzzEntryIsOneLine(f *testing.F) {

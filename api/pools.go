@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,6 +16,7 @@ type Pool struct {
 	Name      string     `json:"name"`
 	Policy    string     `json:"policy"`
 	Waiting   int        `json:"waiting"`           // requests that wait for room
+	Panic     bool       `json:"panic,omitempty"`   // so many are down that all are used, whatever their health
 	Removed   bool       `json:"removed,omitempty"` // not in the config any more; it only drains
 	Upstreams []Upstream `json:"upstreams"`
 }
@@ -36,6 +38,23 @@ func (s *server) listPools(w http.ResponseWriter, _ *http.Request, _ auth.Caller
 	return s.writeJSON(w, http.StatusOK, struct {
 		Pools []Pool `json:"pools"`
 	}{append([]Pool{}, s.o.Pools()...)})
+}
+
+// getPool answers the pool of that name. One of the config comes before one that
+// a reload has removed and that still serves somebody.
+func (s *server) getPool(w http.ResponseWriter, r *http.Request, _ auth.Caller) error {
+	name, pools := r.PathValue("pool"), s.o.Pools()
+	var names []string
+	for _, p := range pools {
+		if p.Name == name {
+			return s.writeJSON(w, http.StatusOK, p)
+		}
+		names = append(names, p.Name)
+	}
+	if len(names) == 0 {
+		return store.Errorf(store.NotFound, "there is no pool %q; the config has none", name)
+	}
+	return store.Errorf(store.NotFound, "there is no pool %q; there are: %s", name, strings.Join(names, ", "))
 }
 
 // longestDrain bounds a drain's timeout: a date that is meant for "never" is a

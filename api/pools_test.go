@@ -37,6 +37,21 @@ func TestUpstreamsAreDrainedResumedDisabled(t *testing.T) {
 	w.want(403, w.call(alice, "GET", "/api/v1/pools", ""))
 }
 
+// TestOnePoolIsTold, and of one that is not there which ones are.
+func TestOnePoolIsTold(t *testing.T) {
+	w := newWorld(t)
+	var pool Pool
+	w.want(200, w.call(admin, "GET", "/api/v1/pools/web", "")).json(&pool)
+	if pool.Name != "web" || len(pool.Upstreams) != 1 {
+		t.Errorf("%+v", pool)
+	}
+	missing := w.want(404, w.call(admin, "GET", "/api/v1/pools/wbe", "")).problem()
+	if missing.Detail != `there is no pool "wbe"; there are: web` {
+		t.Errorf("%+v", missing)
+	}
+	w.want(403, w.call(alice, "GET", "/api/v1/pools/web", ""))
+}
+
 // TestADrainMayHaveATimeout, and nothing else of a body is passed over.
 func TestADrainMayHaveATimeout(t *testing.T) {
 	w := newWorld(t)

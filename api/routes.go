@@ -46,6 +46,7 @@ func (s *server) table() []route {
 		{"POST", "/api/v1/agents/{id}/resume", auth.Agents, s.changeAgent(s.o.ResumeAgent)},
 		{"GET", "/api/v1/nodes", auth.Nodes, s.listNodes},
 		{"GET", "/api/v1/pools", auth.Pools, s.listPools},
+		{"GET", "/api/v1/pools/{pool}", auth.Pools, s.getPool},
 		{"POST", "/api/v1/pools/{pool}/upstreams/{upstream}/drain", auth.Pools, s.setUpstream("draining")},
 		{"POST", "/api/v1/pools/{pool}/upstreams/{upstream}/resume", auth.Pools, s.setUpstream("enabled")},
 		{"POST", "/api/v1/pools/{pool}/upstreams/{upstream}/disable", auth.Pools, s.setUpstream("disabled")},

@@ -160,6 +160,9 @@ func (c Config) Validate() []Fault {
 	for i, l := range c.RateLimits {
 		f.under(fmt.Sprintf("rate_limits[%d].", i), func() { l.validate(f, limits, false) })
 	}
+	if len(f.list) == 0 {
+		c.sharedCookies(f)
+	}
 	return f.list
 }
 

@@ -32,24 +32,38 @@ func (g gauges) Collect(to chan<- prometheus.Metric) {
 }
 
 // gauge tells what nobody has told yet of the pool and its upstreams: one that
-// was removed may have the name of one that was added since.
+// was removed may have the name of one that was added since. What upstreams of one
+// id have is one number.
 func (p *pool) gauge(now time.Time, told map[place]bool, tell func(name, help string, value int, labels prometheus.Labels)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if at := (place{pool: p.name}); !told[at] {
 		told[at] = true
+		panics := 0
+		if p.trust.panics {
+			panics = 1
+		}
+		tell("streamspace_pool_panic", "1 while so many upstreams of the pool are down that all are used, else 0.", panics, prometheus.Labels{"pool": p.name})
 		tell("streamspace_pool_queue_length", "Requests that wait for a place at an upstream of the pool.", len(p.waiting), prometheus.Labels{"pool": p.name})
 	}
-	for _, u := range p.upstreams { // those of the config come first
+	for i, u := range p.upstreams { // those of the config come first
 		at := place{p.name, u.id}
 		if told[at] {
 			continue
 		}
 		told[at] = true
+		requests, upgraded, idle := 0, 0, 0
+		for _, same := range p.upstreams[i:] {
+			if same.id == u.id {
+				requests += same.active - same.upgraded
+				upgraded += same.upgraded
+				idle += same.links.waiting()
+			}
+		}
 		labels := prometheus.Labels{"pool": p.name, "upstream": u.id}
-		tell("streamspace_upstream_requests_in_flight", "Requests that the upstream is answering now.", u.active-u.upgraded, labels)
-		tell("streamspace_upstream_upgraded_connections", "Upgraded connections to the upstream that are open now.", u.upgraded, labels)
-		tell("streamspace_upstream_idle_connections", "Connections to the upstream that wait for a request.", u.links.waiting(), labels)
+		tell("streamspace_upstream_requests_in_flight", "Requests that the upstream is answering now.", requests, labels)
+		tell("streamspace_upstream_upgraded_connections", "Upgraded connections to the upstream that are open now.", upgraded, labels)
+		tell("streamspace_upstream_idle_connections", "Connections to the upstream that wait for a request.", idle, labels)
 		now := u.state(p, now).State
 		for _, state := range states {
 			is := 0

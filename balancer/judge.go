@@ -27,7 +27,7 @@ func (p *pool) answered(u *upstream, status int, now time.Time, over bool) {
 		p.judge(u, status < 500, now)
 	}
 	if over {
-		u.active--
+		u.leave()
 		p.letIn(now)
 	}
 }
@@ -45,8 +45,12 @@ func (p *pool) failed(u *upstream, now time.Time) {
 	p.judge(u, false, now)
 }
 
-// judge takes an upstream out that fails too often. p.mu is held.
+// judge takes an upstream out that fails too often. One that was replaced says
+// nothing of its successor, whose record is kept under the same id. p.mu is held.
 func (p *pool) judge(u *upstream, ok bool, now time.Time) {
+	if u.replaced {
+		return
+	}
 	ejected, until := p.outliers.note(u.id, ok, now)
 	u.outUntil = until
 	if ejected {
@@ -163,14 +167,14 @@ func (r *rules) keyOf(h *fasthttp.RequestHeader, addr netip.Addr) uint64 {
 // check starts the upstream's checker. p.mu is held.
 func (u *upstream) check(p *pool, known health) {
 	if !p.config.Health.active() {
-		u.down = ""
+		u.down, u.asked, u.leaving = "", noWish, false // nobody would take back what it has asked for
 		return
 	}
 	ctx, cancel := context.WithCancel(p.b.ctx) // not of the upstream: checks go on when a drain is over
 	u.stopCheck = cancel
 	c := &checker{
 		config: p.config.Health, address: u.address, host: u.address, tls: u.tls, known: known,
-		told:    func(ok bool, _ string, a Answer) { p.reported(u, ok, a) },
+		told:    func(ok bool, _ string, a Answer) { p.reported(ctx, u, ok, a) },
 		changed: func(up bool, why string) { p.turned(ctx, u, up, why) },
 	}
 	if p.config.ProxyProtocol != "" {
@@ -182,13 +186,16 @@ func (u *upstream) check(p *pool, known health) {
 	p.b.running.Go(func() { c.run(ctx) })
 }
 
-// reported takes what an upstream says of itself.
-func (p *pool) reported(u *upstream, ok bool, a Answer) {
+// reported takes what an upstream says of itself. ctx is the checker's.
+func (p *pool) reported(ctx context.Context, u *upstream, ok bool, a Answer) {
 	if !ok {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if ctx.Err() != nil { // it is not the upstream's checker any more
+		return
+	}
 	asked := noWish
 	if a.Weighted {
 		asked = a.Weight
@@ -201,10 +208,11 @@ func (p *pool) reported(u *upstream, ok bool, a Answer) {
 	if away && u.usable() {
 		u.readySince = time.Now()
 	}
+	p.review()
 	p.letIn(time.Now())
 }
 
-// turned takes what an upstream's checks have come to.
+// turned takes what an upstream's checks have come to. ctx is the checker's.
 func (p *pool) turned(ctx context.Context, u *upstream, up bool, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -217,13 +225,14 @@ func (p *pool) turned(ctx context.Context, u *upstream, up bool, why string) {
 		if !first {
 			u.readySince = time.Now()
 		}
-		p.letIn(time.Now())
 	} else {
 		u.down = why
 	}
 	if !up || !first {
 		p.changed(u, map[bool]string{true: "up", false: "down"}[up], why)
 	}
+	p.review()
+	p.letIn(time.Now()) // also when it is down: all may be used then
 }
 
 const firstCheck = "its first health check is not over"

@@ -24,6 +24,7 @@ func (b *Balancer) newPool(name string) *pool {
 
 // load goes over to a config with defaults.
 func (p *pool) load(c PoolConfig) {
+	files := c.TLS.fingerprint() // before requests have to wait
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.picker == nil || p.config.Policy != c.Policy {
@@ -33,10 +34,11 @@ func (p *pool) load(c PoolConfig) {
 	if c.Affinity != nil {
 		p.affinity = NewAffinity(*c.Affinity, p.name, p.b.options.Secret)
 	}
-	files := c.TLS.fingerprint()
 	before, same := map[string]*upstream{}, sameConnections(p.config, c) && files == p.tlsFiles
+	held := map[[2]string]*int{}
 	p.tlsFiles = files
 	for _, u := range p.upstreams {
+		held[u.server()] = u.held
 		if !u.removed {
 			before[u.id] = u
 		}
@@ -49,7 +51,11 @@ func (p *pool) load(c PoolConfig) {
 	for _, config := range c.Upstreams {
 		u := before[config.ID]
 		if u == nil || u.config.URL != config.URL || !same {
+			if u != nil && u.config.URL != config.URL {
+				p.outliers.forget(u.id)
+			}
 			u = p.newUpstream(config)
+			u.held = orElse(held[u.server()], u.held)
 			u.check(p, u.succeed(before[config.ID]))
 		} else {
 			u.config = config
@@ -59,18 +65,26 @@ func (p *pool) load(c PoolConfig) {
 		}
 		all, ids = append(all, u), append(ids, u.id)
 	}
+	var replaced []*upstream
 	for _, u := range p.upstreams {
-		if !slices.Contains(all, u) {
-			u.remove(time.Now().Add(c.Drain))
+		if slices.Contains(all, u) {
+			continue
+		}
+		u.remove(time.Now().Add(c.Drain))
+		if u.replaced = u.replaced || slices.Contains(ids, u.id); u.replaced {
+			u.endChecks()
+			replaced = append(replaced, u)
+		} else {
 			all = append(all, u)
 		}
 	}
-	p.upstreams = all
+	p.upstreams = append(all, replaced...)
 	if p.outliers == nil {
 		p.outliers = newOutliers(c.Passive, ids)
 	} else {
 		p.outliers.update(c.Passive, ids)
 	}
+	p.review()
 	p.letIn(time.Now())
 }
 
@@ -84,7 +98,7 @@ func sameConnections(a, b PoolConfig) bool {
 // held.
 func (p *pool) newUpstream(c UpstreamConfig) *upstream {
 	at, _ := url.Parse(c.URL)
-	u := &upstream{id: c.ID, mark: markOf(affinityRoot(p.b.options.Secret), p.name, c.ID), config: c, setting: Enabled, asked: noWish, metrics: p.b.options.Metrics.upstream(p.name, c.ID)}
+	u := &upstream{id: c.ID, mark: markOf(affinityRoot(p.b.options.Secret), p.name, c.ID), config: c, setting: Enabled, asked: noWish, held: new(int), metrics: p.b.options.Metrics.upstream(p.name, c.ID)}
 	u.ctx, u.end = context.WithCancelCause(p.b.ctx)
 	u.address = hostPort(at)
 	if at.Scheme == "https" {
@@ -100,10 +114,14 @@ func (p *pool) newUpstream(c UpstreamConfig) *upstream {
 
 // recheck checks by another config what is known so far. p.mu is held.
 func (u *upstream) recheck(p *pool) {
+	u.endChecks()
+	u.check(p, u.known())
+}
+
+func (u *upstream) endChecks() {
 	if u.stopCheck != nil {
 		u.stopCheck()
 	}
-	u.check(p, u.known())
 }
 
 // remove takes an upstream out of the pool; who has it may stay until then.
@@ -125,6 +143,7 @@ func (p *pool) retire() {
 	for _, u := range p.upstreams {
 		u.remove(time.Now().Add(p.config.Drain))
 	}
+	p.review()
 }
 
 // close ends the connections that carry nothing, and the others when they are done.
@@ -152,9 +171,7 @@ func (p *pool) sweep(now time.Time) (empty bool) {
 		}
 		if u.removed && u.active == 0 {
 			u.end(errDrained)
-			if u.stopCheck != nil {
-				u.stopCheck()
-			}
+			u.endChecks()
 			u.links.close()
 			p.b.stale = true
 			continue
@@ -199,7 +216,13 @@ func (p *pool) set(id string, setting Setting, drain time.Duration) (UpstreamSta
 		}
 		if setting == Draining {
 			u.drainEnds = now.Add(orElse(drain, p.config.Drain))
+			for _, r := range p.upstreams { // what the same server has from before a reload goes no later
+				if r.replaced && r.held == u.held && r.drainEnds.After(u.drainEnds) {
+					r.drainEnds = u.drainEnds
+				}
+			}
 		}
+		p.review()
 		p.letIn(now)
 		return u.state(p, now), nil
 	}
@@ -218,9 +241,7 @@ func (p *pool) changed(u *upstream, to, why string) {
 	}
 	p.b.log.Log(level, "upstream changed", zap.String("pool", p.name), zap.String("upstream", u.id), zap.String("to", to), reason)
 	p.b.options.Metrics.changes.WithLabelValues(p.name, u.id, to).Inc()
-	if p.b.options.Changed != nil {
-		p.b.options.Changed(p.name)
-	}
+	p.told()
 }
 
 // PoolState is a pool as it is now.
@@ -228,6 +249,7 @@ type PoolState struct {
 	Name      string
 	Policy    Strategy
 	Waiting   int  // requests that wait for room
+	Panic     bool // so many are down that all are used, whatever their health
 	Removed   bool // not in the config any more; it drains
 	Upstreams []UpstreamState
 }
@@ -270,7 +292,7 @@ func (s PoolState) serves() bool {
 func (p *pool) state(now time.Time) PoolState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := PoolState{Name: p.name, Policy: p.config.Policy, Waiting: len(p.waiting), Upstreams: []UpstreamState{}}
+	s := PoolState{Name: p.name, Policy: p.config.Policy, Waiting: len(p.waiting), Panic: p.trust.panics, Upstreams: []UpstreamState{}}
 	for _, u := range p.upstreams {
 		s.Upstreams = append(s.Upstreams, u.state(p, now))
 	}

@@ -120,6 +120,14 @@ func (o *outliers) update(c PassiveConfig, ids []string) {
 	o.config, o.pool = c.withDefaults(), pool
 }
 
+// forget makes an upstream one that nothing is known of: its id is another
+// server's from now on.
+func (o *outliers) forget(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.pool, id)
+}
+
 // note takes the result of one request: ok is false for a failed connect and for
 // a 5xx. ejected tells that this result took the upstream out; until is when the
 // last ejection of it ends or ended, zero if there was none or it is forgotten.

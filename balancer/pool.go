@@ -24,7 +24,8 @@ type pool struct {
 	picker    *Picker
 	affinity  *Affinity // nil: none
 	outliers  *outliers
-	upstreams []*upstream // of the config, then those that left it and still have clients
+	upstreams []*upstream // of the config, then those that left it and still have clients, last of them the replaced
+	trust     trust       // of review
 	waiting   []*waiter   // for room, in the order of their coming
 	retries   float64     // that the budget allows now
 	retired   bool        // it is not in the config any more: its upstreams drain, and serve who has come before
@@ -115,21 +116,26 @@ func (p *pool) giveUp(w *waiter, why error) (*upstream, error) {
 func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	if w.marked {
 		for _, u := range p.upstreams {
+			if u.replaced {
+				break
+			}
 			if u.mark == w.mark && u.stays() && !now.Before(u.outUntil) && !slices.Contains(w.tried, u) {
 				if u.full() {
 					return nil, nil
 				}
-				u.active++
+				u.take()
 				return u, nil
 			}
 		}
 	}
-	ignoreHealth, unchecked := p.panics()
 	p.places = p.places[:0]
 	some := false
 	for _, u := range p.upstreams {
-		place := Candidate{ID: u.id, Active: u.active, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
-		if !(u.usable() || p.retired && u.setting == Draining) || !ignoreHealth && (u.down != "" && !(unchecked && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
+		if u.replaced {
+			break
+		}
+		place := Candidate{ID: u.id, Active: *u.held, Capacity: u.config.MaxConnections, Weight: u.weight(now, p.config.SlowStart)}
+		if !(u.usable() || p.retired && u.setting == Draining) || !p.trust.panics && (u.down != "" && !(p.trust.noneUp && u.down == firstCheck) || now.Before(u.outUntil)) || slices.Contains(w.tried, u) {
 			place.Capacity = -1 // out; the picker goes by the same list all the time
 		} else {
 			some = true
@@ -141,33 +147,17 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 	}
 	if i := p.picker.Pick(p.places, w.key); i >= 0 {
 		u := p.upstreams[i]
-		u.active++
+		u.take()
 		return u, nil
 	}
 	return nil, nil
-}
-
-// panics tells whether so few upstreams are up that the checks are not believed,
-// and whether none is, so that one will do whose first check is not over. p.mu is
-// held.
-func (p *pool) panics() (panics, unchecked bool) {
-	up, all := 0, 0
-	for _, u := range p.upstreams {
-		if u.usable() && u.down != firstCheck {
-			all++
-			if u.down == "" {
-				up++
-			}
-		}
-	}
-	return p.config.Passive.panics(up, all), up == 0
 }
 
 // release gives a place back, to who has waited longest for it.
 func (p *pool) release(u *upstream) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	u.active--
+	u.leave()
 	p.letIn(time.Now())
 }
 

@@ -31,14 +31,14 @@ func TestAnUpstreamThatComesBackStartsSlowly(t *testing.T) {
 			_, _ = p.set(u.id, Enabled, 0)
 		},
 		"resumed by itself": func(p *pool, u *upstream) {
-			p.reported(u, true, Answer{Drain: true})
+			p.reported(context.Background(), u, true, Answer{Drain: true})
 			time.Sleep(time.Hour)
-			p.reported(u, true, Answer{})
+			p.reported(context.Background(), u, true, Answer{})
 		},
 		"weighed again by itself": func(p *pool, u *upstream) {
-			p.reported(u, true, Answer{Weighted: true, Weight: 0})
+			p.reported(context.Background(), u, true, Answer{Weighted: true, Weight: 0})
 			time.Sleep(time.Hour)
-			p.reported(u, true, Answer{Weighted: true, Weight: 1})
+			p.reported(context.Background(), u, true, Answer{Weighted: true, Weight: 1})
 		},
 		"ejected": func(p *pool, u *upstream) {
 			for range defaultFailures {

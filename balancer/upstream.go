@@ -30,8 +30,9 @@ type upstream struct {
 	tls       *tls.Config // nil: plain
 	stopCheck func()      // nil: it is not checked
 
-	active   int // requests and upgraded connections that it has now
-	upgraded int // of them
+	active   int  // requests and upgraded connections that it has now
+	upgraded int  // of them
+	held     *int // active of all that have its id and URL: a reload that changes how the server is met does not empty it
 
 	setting    Setting
 	drainEnds  time.Time // when Draining becomes Disabled and upgraded connections end
@@ -41,9 +42,13 @@ type upstream struct {
 	outUntil   time.Time // it failed too many requests
 	readySince time.Time // when it last became usable; zero: from the beginning
 	removed    bool      // it is not in the config any more
+	replaced   bool      // removed, and its id is another one's: it gets nothing more
 }
 
 const noWish = -1
+
+// server tells those apart that are not the same server of a pool.
+func (u *upstream) server() [2]string { return [2]string{u.id, u.config.URL} }
 
 // usable tells whether new clients may be sent there, apart from room.
 func (u *upstream) usable() bool {
@@ -78,7 +83,7 @@ func (u *upstream) succeed(before *upstream) (known health) {
 	if before.config.URL != u.config.URL {
 		return healthUnknown
 	}
-	u.down, u.asked, u.leaving, u.readySince = before.down, before.asked, before.leaving, before.readySince
+	u.down, u.asked, u.leaving, u.readySince, u.outUntil = before.down, before.asked, before.leaving, before.readySince, before.outUntil
 	return before.known()
 }
 
@@ -96,5 +101,17 @@ func (u *upstream) weight(now time.Time, slowStart time.Duration) int {
 }
 
 func (u *upstream) full() bool {
-	return u.config.MaxConnections > 0 && u.active >= u.config.MaxConnections
+	return u.config.MaxConnections > 0 && *u.held >= u.config.MaxConnections
+}
+
+// take counts one that is sent there.
+func (u *upstream) take() {
+	u.active++
+	*u.held++
+}
+
+// leave counts one off.
+func (u *upstream) leave() {
+	u.active--
+	*u.held--
 }

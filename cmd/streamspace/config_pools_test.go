@@ -36,6 +36,8 @@ func TestFaultsOfPoolsRoutesAndProxies(t *testing.T) {
 		"pools: [{name: web, " + upstreams + "}]\nroutes: [{path: /ws/vnc, pool: web}]":    `routes[0].path: "/ws/vnc" is the edge's own`,
 		"pools: [{name: web, " + upstreams + "}]\nroutes: [{path: /health, pool: web}]":    `routes[0].path: "/health" is the edge's own`,
 
+		"pools: [{name: web, affinity: {}, " + upstreams + "}, {name: shop, affinity: {}, " + upstreams + "}]\nroutes: [{path: /a/, pool: web}, {path: /b/, pool: shop}]": `pools[1].affinity.cookie: "SSAFFINITY" with the path "/" is also the cookie of the pool "web", and a client at any host comes to both, by the routes "/a/" and "/b/": each would overwrite the other's; give one of them another name, like SSAFFINITY_SHOP`,
+
 		"trusted_proxies: [0.0.0.0/0]":                `edge.yml:2:19: trusted_proxies[0]: "0.0.0.0/0" is everybody`,
 		"trusted_proxies: [10.0.0.1/8]":               `trusted_proxies[0]: "10.0.0.1/8" is an address within a network; write "10.0.0.0/8" for the network or "10.0.0.1" for the address`,
 		"listen: {proxy_protocol: [\"::/0\"]}":        `listen.proxy_protocol[0]: "::/0" is everybody`,

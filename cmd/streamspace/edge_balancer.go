@@ -37,7 +37,7 @@ func (e *edge) openBalancer(ctx context.Context) error {
 func (e *edge) pools() []api.Pool {
 	var pools []api.Pool
 	for _, p := range e.balancer.Pools() {
-		one := api.Pool{Name: p.Name, Policy: string(p.Policy), Waiting: p.Waiting, Removed: p.Removed, Upstreams: []api.Upstream{}}
+		one := api.Pool{Name: p.Name, Policy: string(p.Policy), Waiting: p.Waiting, Panic: p.Panic, Removed: p.Removed, Upstreams: []api.Upstream{}}
 		for _, u := range p.Upstreams {
 			one.Upstreams = append(one.Upstreams, api.Upstream(u))
 		}

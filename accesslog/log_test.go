@@ -141,7 +141,10 @@ func TestAFileThatTakesNothingHoldsNobodyUp(t *testing.T) {
 	lines := make(chan int)
 	go func() {
 		count := 0
-		for s := bufio.NewScanner(r); s.Scan(); count++ {
+		for in := bufio.NewReader(r); ; count++ {
+			if _, err := in.ReadString('\n'); err != nil {
+				break // what has no end is one of those that failed
+			}
 		}
 		lines <- count
 	}()

@@ -79,7 +79,7 @@ func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
 	if store.CodeOf(err) == store.NotFound {
 		return v, nil
 	}
-	v.fits = err == nil && obstacle(agent, true, s) == ""
+	v.fits = err == nil && obstacle(agent, true, demandOf(s)) == ""
 	return v, err
 }
 
@@ -161,7 +161,7 @@ func (m *Manager) runtimeGot(ctx context.Context, s *store.Session) string {
 	if err != nil {
 		return ""
 	}
-	if r := runtimeFor(a, s); r != nil {
+	if r := runtimeFor(a, demandOf(s)); r != nil {
 		return r.Name
 	}
 	return ""

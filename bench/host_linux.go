@@ -130,6 +130,15 @@ func familyTime(parents []int) (map[int]time.Duration, error) {
 	return used, nil
 }
 
+// ownTime is what this process has used so far.
+func ownTime() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // cpuOf is what a process and the children that it has waited for have used.
 func cpuOf(stat []string) (used time.Duration, err error) {
 	for _, text := range stat[11:15] {

@@ -18,6 +18,7 @@ func signalGroup(int, syscall.Signal)                 {}
 func raiseFileLimit() (uint64, error)                 { return 0, supported() }
 func cpuTime([]int) (map[int]time.Duration, error)    { return nil, supported() }
 func familyTime([]int) (map[int]time.Duration, error) { return nil, supported() }
+func ownTime() time.Duration                          { return 0 }
 func memory([]int) (int64, error)                     { return 0, supported() }
 func openFiles([]int) (int, error)                    { return 0, supported() }
 func machineBusy() time.Duration                      { return 0 }

@@ -81,6 +81,16 @@ func (m *Manager) unlink(agentID string) {
 	}
 }
 
+// rowOf is the agent's row as it is in memory; nil when it is not.
+func (m *Manager) rowOf(agentID string) *store.Agent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a := m.members[agentID]; a != nil {
+		return a.row
+	}
+	return nil
+}
+
 // know takes in an agent's row as it was just read or written. m.mu is held.
 func (m *Manager) know(row *store.Agent) {
 	a := m.member(row.ID)

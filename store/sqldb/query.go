@@ -142,5 +142,8 @@ func (d document) Scan(column any) error {
 	if !ok {
 		return fmt.Errorf("JSON is kept as %T", column)
 	}
+	if text == "null" {
+		return nil // most labels; the place is a zero value
+	}
 	return json.Unmarshal([]byte(text), d.place)
 }

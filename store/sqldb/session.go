@@ -22,10 +22,10 @@ func identityOf(s *store.Session) []any {
 
 func detailsOf(s *store.Session) []any {
 	return []any{
-		&s.Name, &s.State, &s.Desired, &s.Reason, &s.AgentID, &s.Runtime, document{&s.Labels}, &s.Width, &s.Height, &s.Endpoint,
+		&s.Name, (*string)(&s.State), (*string)(&s.Desired), &s.Reason, &s.AgentID, &s.Runtime, document{&s.Labels}, &s.Width, &s.Height, &s.Endpoint,
 		(*span)(&s.IdleTimeout), (*span)(&s.MaxDuration),
 		(*micros)(&s.LastActivity), (*micros)(&s.UpdatedAt), (*micros)(&s.ExpiresAt),
-		(*micros)(&s.EndsAt), &s.EndsBecause, document{&s.Refusals},
+		(*micros)(&s.EndsAt), (*string)(&s.EndsBecause), document{&s.Refusals},
 	}
 }
 

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // APIOptions are those of a measurement of the API.
@@ -115,7 +113,7 @@ type apiBench struct {
 	files   uint64
 	cluster *cluster
 	agents  *simAgents
-	clients []*fasthttp.HostClient // one for each edge
+	web     *http.Client // of those who ask
 	users   []apiUser
 	acks    *acks
 	all     []apiSession
@@ -137,8 +135,8 @@ func (b *apiBench) because(ctx context.Context, err error) error {
 }
 
 func (b *apiBench) close() {
-	for _, c := range b.clients {
-		c.CloseIdleConnections()
+	if b.web != nil {
+		b.web.CloseIdleConnections()
 	}
 	if b.agents != nil {
 		b.agents.close()
@@ -158,10 +156,7 @@ func (b *apiBench) prepare(ctx context.Context) (err error) {
 	if b.cluster, err = startCluster(ctx, b.o.Program, b.folder, b.o.Edges, b.o.PgBouncer, ""); err != nil {
 		return err
 	}
-	for _, e := range b.cluster.edges {
-		b.clients = append(b.clients, &fasthttp.HostClient{Addr: e.address, MaxConns: apiConns, MaxConnWaitTimeout: answerLimit, MaxIdemponentCallAttempts: 1,
-			Dial: func(address string) (net.Conn, error) { return net.DialTimeout("tcp", address, answerLimit) }})
-	}
+	b.web = &http.Client{Timeout: answerLimit, Transport: &http.Transport{MaxConnsPerHost: apiConns, MaxIdleConnsPerHost: apiConns, DisableCompression: true}}
 	b.say("connecting %s", count(b.o.Agents, "agent"))
 	b.agents, err = startSimAgents(simPlan{
 		Edges: b.cluster.urls(), Token: b.cluster.join,
@@ -192,7 +187,7 @@ func (b *apiBench) enrolUsers(ctx context.Context) error {
 		if err := b.cluster.admin.call(ctx, "POST", "/api/v1/keys", key, &made); err != nil {
 			return err
 		}
-		b.users[i] = apiUser{authorization: "Bearer " + made.Secret, edge: b.clients[i%len(b.clients)]}
+		b.users[i] = apiUser{authorization: "Bearer " + made.Secret, edge: b.cluster.urls()[i%b.o.Edges]}
 		return nil
 	})
 }
@@ -213,7 +208,7 @@ func (b *apiBench) fill(ctx context.Context) error {
 	}()
 	err := inParallel(ctx, apiFillers, b.o.Sessions, func(ctx context.Context, i int) error {
 		user := i % len(b.users)
-		client := apiClient{"http://" + b.users[user].edge.Addr, strings.TrimPrefix(b.users[user].authorization, "Bearer "), b.cluster.web}
+		client := apiClient{b.users[user].edge, strings.TrimPrefix(b.users[user].authorization, "Bearer "), b.cluster.web}
 		var made struct {
 			ID string `json:"id"`
 		}
@@ -273,7 +268,7 @@ func (b *apiBench) allRun(ctx context.Context, least, most int) error {
 
 // measure lets the load run.
 func (b *apiBench) measure(ctx context.Context) (*APIReport, error) {
-	load := newAPILoad(b.users, b.acks, b.o.Seed)
+	load := newAPILoad(b.web, b.users, b.acks, b.o.Seed)
 	pass := len(b.all) * apiPassShare / 100
 	load.pass, load.stay = slices.Clone(b.all[:pass]), b.all[pass:]
 	b.say("asking %d times a second for %s, after %s of warm-up", b.o.Rate, b.o.Duration, apiWarmUp)

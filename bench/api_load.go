@@ -1,16 +1,16 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // The kinds of requests, as a report calls them.
@@ -42,7 +42,7 @@ const (
 // apiUser is one of those who ask: with a key, at one of the edges.
 type apiUser struct {
 	authorization string
-	edge          *fasthttp.HostClient
+	edge          string // its address, http://HOST:PORT
 }
 
 // apiSession is one that requests can be about.
@@ -56,6 +56,7 @@ type apiSession struct {
 // from that time. So neither an answer that is late nor a generator that is makes
 // a delay look shorter.
 type apiLoad struct {
+	web    *http.Client
 	users  []apiUser
 	acks   *acks
 	random *rand.Rand // of the goroutine that plans
@@ -76,8 +77,8 @@ type apiLoad struct {
 	uncertain int // creates and deletes of which nobody knows whether they happened
 }
 
-func newAPILoad(users []apiUser, taken *acks, seed uint64) *apiLoad {
-	l := &apiLoad{users: users, acks: taken, random: rand.New(rand.NewPCG(seed, 0)), waiting: make(chan struct{}, mostWaiting),
+func newAPILoad(web *http.Client, users []apiUser, taken *acks, seed uint64) *apiLoad {
+	l := &apiLoad{web: web, users: users, acks: taken, random: rand.New(rand.NewPCG(seed, 0)), waiting: make(chan struct{}, mostWaiting),
 		delays: map[string]*delays{}, errors: map[string]int{}, fault: map[string]error{}, late: newDelays()}
 	for _, kind := range apiKinds() {
 		l.delays[kind] = newDelays()
@@ -141,11 +142,11 @@ func (l *apiLoad) do(at time.Time, kind string, target apiSession) {
 	var err error
 	switch kind {
 	case kindList:
-		_, err = l.ask(target.user, "GET", "/api/v1/sessions", "", fasthttp.StatusOK)
+		_, err = l.ask(target.user, "GET", "/api/v1/sessions", "", http.StatusOK)
 	case kindGet:
-		_, err = l.ask(target.user, "GET", "/api/v1/sessions/"+target.id, "", fasthttp.StatusOK)
+		_, err = l.ask(target.user, "GET", "/api/v1/sessions/"+target.id, "", http.StatusOK)
 	case kindTicket:
-		_, err = l.ask(target.user, "POST", "/api/v1/sessions/"+target.id+"/vnc", `{"mode":"control"}`, fasthttp.StatusOK)
+		_, err = l.ask(target.user, "POST", "/api/v1/sessions/"+target.id+"/vnc", `{"mode":"control"}`, http.StatusOK)
 	case kindDelete:
 		err = l.remove(target)
 	case kindCreate:
@@ -163,7 +164,7 @@ func (l *apiLoad) remove(target apiSession) error {
 	if target.id == "" {
 		return errors.New("no session is left that may be deleted: creates do not come through")
 	}
-	_, err := l.ask(target.user, "DELETE", "/api/v1/sessions/"+target.id, "", fasthttp.StatusAccepted)
+	_, err := l.ask(target.user, "DELETE", "/api/v1/sessions/"+target.id, "", http.StatusAccepted)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
@@ -175,7 +176,7 @@ func (l *apiLoad) remove(target apiSession) error {
 }
 
 func (l *apiLoad) create(at time.Time, user int) {
-	body, err := l.ask(user, "POST", "/api/v1/sessions", `{"name":"desk"}`, fasthttp.StatusAccepted)
+	body, err := l.ask(user, "POST", "/api/v1/sessions", `{"name":"desk"}`, http.StatusAccepted)
 	answered := time.Now()
 	var made struct {
 		ID string `json:"id"`
@@ -208,24 +209,27 @@ func (l *apiLoad) create(at time.Time, user int) {
 
 // ask makes one request and returns its answer's body.
 func (l *apiLoad) ask(user int, method, path, body string, status int) ([]byte, error) {
-	u := &l.users[user]
-	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(request)
-	defer fasthttp.ReleaseResponse(response)
-	request.Header.SetMethod(method)
-	request.SetRequestURI("http://" + u.edge.Addr + path)
-	request.Header.Set("Authorization", u.authorization)
-	if body != "" {
-		request.Header.SetContentType("application/json")
-		request.SetBodyString(body)
-	}
-	if err := u.edge.DoDeadline(request, response, time.Now().Add(answerLimit)); err != nil {
+	request, err := http.NewRequest(method, l.users[user].edge+path, strings.NewReader(body))
+	if err != nil {
 		return nil, err
 	}
-	if got := response.StatusCode(); got != status {
-		return nil, fmt.Errorf("%s: status %d: %.300s", method, got, response.Body())
+	request.Header.Set("Authorization", l.users[user].authorization)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
 	}
-	return bytes.Clone(response.Body()), nil
+	response, err := l.web.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	got, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != status {
+		return nil, fmt.Errorf("%s: status %d: %.300s", method, response.StatusCode, got)
+	}
+	return got, nil
 }
 
 func (l *apiLoad) answered(at time.Time, kind string, now time.Time) {

@@ -34,11 +34,12 @@ lint: $(WEB)/.built
 fuzz: ## every fuzz target for FUZZTIME each
 	scripts/fuzz $(FUZZTIME)
 
-bench: build ## Go benchmarks, the balancer and the relay beside their peers, 8,000 viewers for 5 minutes; HOLD=1: the last alone
+bench: build ## Go benchmarks, the balancer and the relay beside their peers, the API on PostgreSQL, 8,000 viewers for 5 minutes; HOLD=1: the last alone
 ifndef HOLD
 	go test -run '^$$' -bench . -benchmem ./...
 	bin/streamspace bench http
 	bin/streamspace bench relay
+	bin/streamspace bench api
 endif
 	bin/streamspace bench relay --work hold --rounds 1 --duration 5m --out bench-report/hold
 

@@ -145,6 +145,7 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request, c auth.Cal
 	if err != nil {
 		return err
 	}
+	answer.Sessions = make([]session, 0, len(page))
 	for _, stored := range page {
 		answer.Sessions = append(answer.Sessions, s.sessionView(stored))
 	}

@@ -1,10 +1,8 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -217,39 +215,9 @@ func (e *edgeSite) running(ctx context.Context, id string) error {
 	})
 }
 
-// call makes one request of the API; result may be nil.
+// call makes one request of the API as an admin; result may be nil.
 func (e *edgeSite) call(ctx context.Context, method, path string, body, result any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	if body == nil {
-		text = nil
-	}
-	request, err := http.NewRequestWithContext(ctx, method, e.url()+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Bearer "+e.key)
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	response, err := e.web.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	got, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	if err != nil {
-		return err
-	}
-	if response.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, got)
-	}
-	if result == nil {
-		return nil
-	}
-	return json.Unmarshal(got, result)
+	return apiClient{e.url(), e.key, e.web}.call(ctx, method, path, body, result)
 }
 
 // goroutines reads how many the edge has from its own metrics.

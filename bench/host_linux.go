@@ -86,16 +86,69 @@ func statFields(file string) []string {
 func cpuTime(leaders []int) (map[int]time.Duration, error) {
 	used := map[int]time.Duration{}
 	err := members(leaders, func(leader int, dir string, stat []string) error {
-		for _, text := range stat[11:15] {
-			ticks, err := strconv.ParseInt(text, 10, 64)
-			if err != nil {
-				return fmt.Errorf("%s/stat: %w", dir, err)
-			}
-			used[leader] += time.Duration(ticks) * tick
+		cpu, err := cpuOf(stat)
+		if err != nil {
+			return fmt.Errorf("%s/stat: %w", dir, err)
 		}
+		used[leader] += cpu
 		return nil
 	})
 	return used, err
+}
+
+// familyTime is what processes and their children have used so far, with what
+// those had that are waited for. Unlike cpuTime it follows children into groups of
+// their own, where PostgreSQL puts them. The key is the parent.
+func familyTime(parents []int) (map[int]time.Duration, error) {
+	ours := map[string]int{}
+	for _, parent := range parents {
+		ours[strconv.Itoa(parent)] = parent
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	used := map[int]time.Duration{}
+	for _, dir := range dirs {
+		fields := statFields(dir + "/stat")
+		if fields == nil {
+			continue // it has ended
+		}
+		parent, ok := ours[filepath.Base(dir)]
+		if !ok {
+			parent, ok = ours[fields[1]]
+		}
+		if !ok {
+			continue
+		}
+		cpu, err := cpuOf(fields)
+		if err != nil {
+			return nil, fmt.Errorf("%s/stat: %w", dir, err)
+		}
+		used[parent] += cpu
+	}
+	return used, nil
+}
+
+// ownTime is what this process has used so far.
+func ownTime() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// cpuOf is what a process and the children that it has waited for have used.
+func cpuOf(stat []string) (used time.Duration, err error) {
+	for _, text := range stat[11:15] {
+		ticks, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		used += time.Duration(ticks) * tick
+	}
+	return used, nil
 }
 
 // memory is the proportional set size of all the groups' processes in bytes.

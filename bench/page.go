@@ -13,6 +13,8 @@ import (
 var (
 	//go:embed page.html
 	pageText string
+	//go:embed style.html
+	styleText string
 	//go:embed how_relay.html
 	howRelay string
 	//go:embed how_http.html
@@ -45,8 +47,10 @@ func (r *Report) html() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err = page.New("how").Parse(r.how); err != nil {
-		return nil, err
+	for name, text := range map[string]string{"style": styleText, "how": r.how} {
+		if _, err = page.New(name).Parse(text); err != nil {
+			return nil, err
+		}
 	}
 	var b bytes.Buffer
 	err = page.Execute(&b, map[string]any{

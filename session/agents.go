@@ -74,13 +74,13 @@ func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed)
 	m.mu.Lock()
 	l := m.links[a.ID]
 	if l == nil {
-		l = &link{}
-		m.links[a.ID] = l
+		l = m.link(a.ID)
 	}
 	if l.generation >= generation && l.generation != 0 {
 		m.mu.Unlock()
 		return
 	}
+	m.know(a)
 	l.generation, l.up, l.left, l.why, l.beat = generation, true, false, "", time.Now()
 	before := l.reports
 	l.reports = make(map[string]*report, min(len(running), maxReported))
@@ -95,7 +95,7 @@ func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed)
 			m.note(l, a.ID, r.Observed)
 		}
 	}
-	m.o.Metrics.agentActive.WithLabelValues(a.ID).Set(float64(m.active[a.ID]))
+	m.o.Metrics.agentActive.WithLabelValues(a.ID).Set(float64(m.member(a.ID).active))
 	m.o.Metrics.heard(a.ID, l.beat)
 	m.kickPlacedOn(a.ID)
 	m.kickWaiting()
@@ -213,7 +213,10 @@ func (m *Manager) LastHeartbeat(a *store.Agent) time.Time {
 func (m *Manager) Active(agentID string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.active[agentID]
+	if a := m.members[agentID]; a != nil {
+		return a.active
+	}
+	return 0
 }
 
 // reach tells whether the agent can be told something, since when not, and
@@ -322,6 +325,7 @@ func (m *Manager) setDraining(ctx context.Context, id string, draining bool) err
 	m.publishAgent(id, m.AgentStatus(a))
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.know(a)
 	m.kickPlacedOn(id) // those that are not started yet go elsewhere
 	m.kickWaiting()
 	return nil

@@ -60,6 +60,12 @@ func (m *Manager) reachable(agentID string) bool {
 	return m.connected(agentID) || m.clustered() && m.o.Reachable(agentID)
 }
 
+// reachableNow is reachable for who holds m.mu.
+func (m *Manager) reachableNow(agentID string) bool {
+	l := m.links[agentID]
+	return l != nil && l.up || m.clustered() && m.o.Reachable(agentID)
+}
+
 // noteReach tells whether any edge has a tunnel of the agent, and keeps since
 // when none has. m.mu is held.
 func (m *Manager) noteReach(agentID string) bool {
@@ -105,6 +111,12 @@ func (m *Manager) rethink() (lost []string) {
 		if l := m.links[id]; before && !now && l != nil && !l.up {
 			lost = append(lost, id)
 		}
+	}
+	for id, a := range m.members {
+		if _, asked := turned[id]; !asked {
+			m.reached[id] = m.o.Reachable(id)
+		}
+		a.reached = m.reached[id]
 	}
 	for id, r := range m.live {
 		if r.unended() && (turned[r.row.AgentID] || m.drives(r.row) != r.drives) {

@@ -177,8 +177,10 @@ func stormCluster(t *testing.T, c *cluster, random *rand.Rand) {
 				t.Errorf("%s: %s has %d commands under way", e.id, agentID, l.commands)
 			}
 		}
-		if len(e.m.chosen) > 0 {
-			t.Errorf("%s: chosen: %v", e.id, e.m.chosen)
+		for agentID, a := range e.m.members {
+			if a.chosen != 0 {
+				t.Errorf("%s: %s is chosen by %d", e.id, agentID, a.chosen)
+			}
 		}
 		e.m.mu.Unlock()
 	}

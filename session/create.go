@@ -51,21 +51,21 @@ func (m *Manager) Create(ctx context.Context, s *store.Session, idempotencyKey s
 		return m.insert(ctx, row, idempotencyKey)
 	}
 	for unfit := map[string]string{}; ; {
-		agent, why, err := m.choose(ctx, row, unfit)
+		agentID, why, err := m.choose(ctx, row, unfit)
 		if err != nil {
 			return nil, err
 		}
-		if agent == nil {
+		if agentID == "" {
 			return m.createdBefore(ctx, row, idempotencyKey, why)
 		}
-		row.AgentID = agent.ID
+		row.AgentID = agentID
 		stored, err := m.insert(ctx, row, idempotencyKey)
-		m.settled(agent.ID)
+		m.settled(agentID)
 		var no unfitError
 		if !errors.As(err, &no) {
 			return stored, err
 		}
-		unfit[agent.ID] = string(no)
+		unfit[agentID] = string(no)
 	}
 }
 

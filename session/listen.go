@@ -96,10 +96,11 @@ func (m *Manager) hearOfAgent(e store.Event) {
 	}
 	m.kickWaiting()
 	if e.State == agentRemoved {
-		delete(m.links, e.ID)
+		m.unlink(e.ID)
 		m.forgetAgent(e.ID)
 	}
 	m.mu.Unlock()
+	m.rosterOutdated()
 	if e.State == agentRemoved {
 		m.o.Disconnect(e.ID)
 	}

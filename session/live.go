@@ -83,11 +83,10 @@ func (m *Manager) count(r *record, delta int) {
 	if agentID == "" {
 		return
 	}
-	m.active[agentID] += delta
-	m.o.Metrics.agentActive.WithLabelValues(agentID).Set(float64(m.active[agentID]))
-	if m.active[agentID] == 0 {
-		delete(m.active, agentID)
-	}
+	a := m.member(agentID)
+	a.count(r.row.Runtime, delta)
+	m.o.Metrics.agentActive.WithLabelValues(agentID).Set(float64(a.active))
+	m.dropUnused(agentID)
 }
 
 // forget drops the record of a session that is not in the store any more.

@@ -79,7 +79,7 @@ func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
 	if store.CodeOf(err) == store.NotFound {
 		return v, nil
 	}
-	v.fits = err == nil && obstacle(agent, true, s) == ""
+	v.fits = err == nil && obstacle(agent, true, demandOf(s)) == ""
 	return v, err
 }
 
@@ -157,11 +157,14 @@ func same(a, b *store.Session) bool {
 // runtimeGot names what a session that asked for no runtime got; empty when
 // that can't be told, which costs a word in a list and nothing else.
 func (m *Manager) runtimeGot(ctx context.Context, s *store.Session) string {
-	a, err := m.o.Store.Agent(ctx, s.AgentID)
-	if err != nil {
-		return ""
+	a := m.rowOf(s.AgentID)
+	if a == nil {
+		var err error
+		if a, err = m.o.Store.Agent(ctx, s.AgentID); err != nil {
+			return ""
+		}
 	}
-	if r := runtimeFor(a, s); r != nil {
+	if r := runtimeFor(a, demandOf(s)); r != nil {
 		return r.Name
 	}
 	return ""

@@ -96,14 +96,20 @@ type Manager struct {
 	picker   *balancer.Picker
 	queue    *queue
 	outdated chan struct{} // has a value when all rows are to be read again
+	stale    chan struct{} // has a value when the agents are to be read again
 
 	mu      sync.Mutex
 	started time.Time          // of Run; zero before
 	links   map[string]*link   // by agent id: every agent heard of since the start
 	live    map[string]*record // by session id: every session that has not ended, and watched ones that have
 	waiting map[string]bool    // ids of those in live that are pending and have no agent
-	active  map[string]int     // by agent id: sessions in live that take room there
-	chosen  map[string]int     // by agent id: sessions that are being placed there now
+
+	members       map[string]*member   // by agent id: every agent that the store has, or that was heard of
+	roster        []*member            // those that the store has, the oldest first
+	rosterRead    time.Time            // when the read that roster is of began; zero: none was
+	rosterVersion uint64               // raised when a row becomes known otherwise than by that read
+	counted       bool                 // every session of before has been read
+	shortlist     []balancer.Candidate // of the choice that is being made; kept for its memory
 
 	reached map[string]bool               // by agent id: the latest answer of Reachable
 	gone    map[string]time.Time          // by agent id: since when no edge has a tunnel of it
@@ -138,9 +144,9 @@ func New(o Options) *Manager {
 		links:    map[string]*link{},
 		live:     map[string]*record{},
 		waiting:  map[string]bool{},
-		active:   map[string]int{},
-		chosen:   map[string]int{},
+		members:  map[string]*member{},
 		reached:  map[string]bool{},
+		stale:    make(chan struct{}, 1),
 		gone:     map[string]time.Time{},
 		watched:  map[string]map[string]watched{},
 	}
@@ -169,6 +175,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	parts.Go(func() { m.resume(ctx) })
 	parts.Go(func() { m.keepHouse(ctx) })
+	parts.Go(func() { m.keepRoster(ctx) })
 	m.queue.run(ctx, m.look)
 	return nil
 }
@@ -177,7 +184,13 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) resume(ctx context.Context) {
 	for failures := 1; ; failures++ {
 		err := m.reread(ctx)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
+			m.mu.Lock()
+			m.counted = true
+			m.mu.Unlock()
+			return
+		}
+		if ctx.Err() != nil {
 			return
 		}
 		m.o.Log.Error("the sessions of before can't be read; trying again", zap.Error(err))

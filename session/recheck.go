@@ -13,17 +13,19 @@ func unended() []store.State {
 	return []store.State{store.Pending, store.Starting, store.Running, store.Hibernated, store.Unreachable, store.Stopping}
 }
 
+// moving are the states of sessions for which something is to be done. Stores find
+// them quickly by just these.
+func moving() []store.State {
+	return []store.State{store.Pending, store.Starting, store.Unreachable, store.Stopping}
+}
+
 // recheck asks for a look at sessions that the store has as unreachable although
 // their agents have tunnels here. This edge writes no such row, but another one
 // may have, which had no tunnel and has left since: then nothing else would ever
 // ask for that look. Where there are other edges, it also finds the sessions for
 // which something is to be done and whose event was lost.
 func (m *Manager) recheck(ctx context.Context) {
-	states := []store.State{store.Unreachable}
-	if m.clustered() {
-		states = append(states, store.Pending, store.Starting, store.Stopping)
-	}
-	err := m.eachOf(ctx, states, func(s *store.Session) {
+	err := m.eachOf(ctx, moving(), func(s *store.Session) {
 		if m.outdatedRow(s) || s.State == store.Unreachable && m.connected(s.AgentID) {
 			m.queue.kick(s.ID)
 		}

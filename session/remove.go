@@ -20,8 +20,8 @@ func (m *Manager) DeleteAgent(ctx context.Context, id string) error {
 	m.mu.Lock()
 	l := m.links[id]
 	if l == nil {
-		l = &link{since: time.Now()}
-		m.links[id] = l
+		l = m.link(id)
+		l.since = time.Now()
 	}
 	l.removing = true
 	if !l.up { // counts only while no other edge has it
@@ -68,7 +68,7 @@ func (m *Manager) finishRemoval(ctx context.Context, id string) error {
 	}
 	m.mu.Lock()
 	if m.links[id] == l {
-		delete(m.links, id)
+		m.unlink(id)
 	}
 	m.forgetAgent(id)
 	m.mu.Unlock()
@@ -83,6 +83,7 @@ const agentRemoved = "removed"
 
 // forgetAgent drops what is known of an agent beside its link. m.mu is held.
 func (m *Manager) forgetAgent(id string) {
+	m.unknow(id)
 	delete(m.reached, id)
 	delete(m.gone, id)
 	m.o.Metrics.forgetAgent(id)

@@ -5,8 +5,8 @@ import "time"
 // Fits decides whether a session may be placed on an agent. It is asked inside
 // the transaction that places it, while nobody else can place anything there:
 // a is the agent as it is then, nil when there is none of that id, and there are
-// the other sessions that take room on it. An error is returned as it is and
-// nothing is written. It must be quick, must not call the Store, and may be
+// the other sessions that take room on it, of which nothing but ID, Runtime and
+// Labels is set. An error is returned as it is and nothing is written. It must be quick, must not call the Store, and may be
 // asked again like a change function.
 type Fits func(a *Agent, there []*Session) error
 

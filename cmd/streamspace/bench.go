@@ -13,6 +13,7 @@ import (
 type benchCommand struct {
 	Relay  benchRelayCommand  `cmd:"" help:"Compare the relay with HAProxy, nginx and websockify on this machine."`
 	HTTP   benchHTTPCommand   `cmd:"" name:"http" help:"Compare the balancer with HAProxy and nginx on this machine."`
+	API    benchAPICommand    `cmd:"" name:"api" help:"Measure the API on PostgreSQL and Redis, with many sessions and simulated agents."`
 	Worker benchWorkerCommand `cmd:"" hidden:"" help:"A process of the load generator; bench starts it itself."`
 }
 
@@ -76,6 +77,44 @@ func (c *benchHTTPCommand) Run(s *surroundings) error {
 	})
 }
 
+type benchAPICommand struct {
+	Rate      int           `default:"${benchAPIRate}" help:"Requests a second, of all kinds together."`
+	Duration  time.Duration `default:"30s" help:"How long the measurement lasts, without its warm-up."`
+	Sessions  int           `default:"${benchAPISessions}" help:"Sessions that run all the time."`
+	Agents    int           `default:"${benchAPIAgents}" help:"Simulated agents."`
+	Edges     int           `default:"1" help:"Edges of the cluster."`
+	PgBouncer bool          `name:"pgbouncer" help:"Put a PgBouncer in transaction mode before PostgreSQL."`
+	Out       string        `default:"bench-report" placeholder:"DIR" help:"Folder of the report, api.html and api.json."`
+	Seed      uint64        `default:"1" help:"Of the order of the requests; the same seed gives the same."`
+	Keep      bool          `help:"Keep the folder with the configs that were used."`
+}
+
+// Help is what --help tells beside the flags.
+func (benchAPICommand) Help() string {
+	return `Starts a PostgreSQL, a Redis and edges, all fresh, on free ports of 127.0.0.1, connects simulated agents by the real tunnel, makes
+the sessions, and then asks at a fixed rate whether answers come or not: lists, gets, creates to the agent's ack, deletes and tickets.
+Tells p50, p95 and p99 of each, and the CPU of edges, PostgreSQL and Redis. A request that fails makes the run a failed one.
+
+Examples:
+  streamspace bench api
+  streamspace bench api --duration 5m --edges 3 --pgbouncer
+  streamspace bench api --sessions 1000 --agents 20 --duration 10s`
+}
+
+// Run measures and writes the report.
+func (c *benchAPICommand) Run(s *surroundings) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("bench has to start this program again, and can't find it: %w", err)
+	}
+	ctx, stop := untilSignalOrHangup()
+	defer stop()
+	return benchUsage("api", bench.API(ctx, bench.APIOptions{
+		Program: program, Version: version + revision(), Edges: c.Edges, Agents: c.Agents, Sessions: c.Sessions, Rate: c.Rate, Duration: c.Duration,
+		PgBouncer: c.PgBouncer, Seed: c.Seed, Out: c.Out, Keep: c.Keep, Progress: s.stderr, Table: s.stdout,
+	}))
+}
+
 func runBench(s *surroundings, verb string, run func(context.Context, bench.Options) error, o bench.Options) (err error) {
 	if o.Program, err = os.Executable(); err != nil {
 		return fmt.Errorf("bench has to start this program again, and can't find it: %w", err)
@@ -83,7 +122,11 @@ func runBench(s *surroundings, verb string, run func(context.Context, bench.Opti
 	o.Version, o.Progress, o.Table = version+revision(), s.stderr, s.stdout
 	ctx, stop := untilSignalOrHangup()
 	defer stop()
-	err = run(ctx, o)
+	return benchUsage(verb, run(ctx, o))
+}
+
+// benchUsage gives what is for the command line's user to mend the form of a fault.
+func benchUsage(verb string, err error) error {
 	var usage *bench.UsageError
 	if errors.As(err, &usage) {
 		return &configError{File: "streamspace bench " + verb, Faults: []fault{{Text: usage.Text}}}

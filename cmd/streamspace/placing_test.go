@@ -17,8 +17,16 @@ import (
 )
 
 // TestEdgesOnOneDatabasePlaceExactly: whatever they ask for at once, agents and
-// users get what they may have, and no more.
+// users get what they may have, and no more. Edges that run choose by what they
+// have in memory, which is wrong: they do not hear of each other.
 func TestEdgesOnOneDatabasePlaceExactly(t *testing.T) {
+	for name, running := range map[string]bool{"asking the database": false, "by memory": true} {
+		t.Run(name, func(t *testing.T) { placeExactly(t, running) })
+	}
+}
+
+func placeExactly(t *testing.T, running bool) {
+	t.Helper()
 	const edges, users, perUser, room = 3, 4, 6, 9
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -37,12 +45,22 @@ func TestEdgesOnOneDatabasePlaceExactly(t *testing.T) {
 		}
 	}
 	var managers []*session.Manager
+	var edgesRun sync.WaitGroup
+	background, end := context.WithCancel(ctx)
+	defer end()
 	for i := range edges {
 		m := session.New(session.Options{
 			Store: db, Coord: coord, Node: fmt.Sprint(i), PerUser: perUser,
 			Drives: func(*store.Session) bool { return false }, Reachable: func(string) bool { return true }, Alive: func(string) bool { return true },
 		})
 		managers = append(managers, m)
+		if running {
+			edgesRun.Go(func() {
+				if err := m.Run(background); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
@@ -74,6 +92,8 @@ func TestEdgesOnOneDatabasePlaceExactly(t *testing.T) {
 			t.Errorf("a user has %d sessions, %v; at most %d", len(page), err, perUser)
 		}
 	}
+	end()
+	edgesRun.Wait()
 	if err := errors.Join(coord.Close(), db.Close()); err != nil {
 		t.Error(err)
 	}

@@ -18,7 +18,7 @@ const lockOwner = `INSERT INTO owners (org, owner) VALUES (?, ?)
 // The states are literals as in countActive.
 const (
 	countOwned  = `SELECT COUNT(*) FROM sessions WHERE org = ? AND owner = ? AND state NOT IN ('terminated', 'failed')`
-	listOnAgent = "SELECT " + sessionColumns + ` FROM sessions
+	listOnAgent = `SELECT id, runtime, labels FROM sessions
 		WHERE agent_id = ? AND agent_id <> '' AND state NOT IN ('terminated', 'failed') AND id <> ?`
 )
 
@@ -48,12 +48,15 @@ func (db *DB) fit(ctx context.Context, tx querier, s *store.Session, fits store.
 	if err != nil && store.CodeOf(err) != store.NotFound {
 		return err
 	}
-	there, err := all(ctx, tx, sessionFields, listOnAgent, s.AgentID, s.ID)
+	there, err := all(ctx, tx, tenantFields, listOnAgent, s.AgentID, s.ID)
 	if err != nil {
 		return err
 	}
 	return fits(agent, there)
 }
+
+// tenantFields is what Fits is told of a session.
+func tenantFields(s *store.Session) []any { return []any{&s.ID, &s.Runtime, document{&s.Labels}} }
 
 // laterThan is now, or just later than before where the clock of who wrote that
 // is ahead.

@@ -99,15 +99,17 @@ func TestDamageFoundLaterSaysSo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := db.Close(); err != nil {
+	root, err := one(ctx, db.writer, nil, func(n *int) []any { return []any{n} }, "SELECT rootpage FROM sqlite_schema WHERE name = 'sessions'")
+	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	content, err := os.ReadFile(sqliteOf(db).path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The tables' pages come after the schema's, which has to stay readable.
-	for i := 8 * 4096; i < len(content); i++ {
+	// One page of the sessions, so that what is read at the start stays readable.
+	const page = 4096
+	for i := (*root - 1) * page; i < *root*page; i++ {
 		content[i] = 0xa5
 	}
 	if err := os.WriteFile(sqliteOf(db).path, content, 0o600); err != nil {

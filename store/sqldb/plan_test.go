@@ -18,6 +18,7 @@ func TestNoQueryReadsTheWholeTableOrSortsIt(t *testing.T) {
 		}
 		return text
 	}
+	moving := []store.State{store.Unreachable, store.Pending, store.Stopping, store.Starting} // in any order
 	after := cursor{created: 1, id: uuid.NewString()}.String()
 	for name, c := range map[string]struct{ text, index string }{
 		"all":                {list(store.SessionFilter{}), "sessions_created"},
@@ -26,6 +27,7 @@ func TestNoQueryReadsTheWholeTableOrSortsIt(t *testing.T) {
 		"by owner, live":     {list(store.SessionFilter{Org: "acme", Owner: "ann", States: store.States()[:6], Cursor: after}), "sessions_owner"},
 		"by agent":           {list(store.SessionFilter{AgentID: "agent-1"}), "sessions_agent"},
 		"by agent, live":     {list(store.SessionFilter{AgentID: "agent-1", States: store.States()[:6], Cursor: after}), "sessions_agent"},
+		"moving":             {list(store.SessionFilter{States: moving}), "sessions_moving"},
 		"active by agent":    {countActive, "sessions_active"},
 		"on one agent":       {listOnAgent, "sessions_active"},
 		"live of an owner":   {countOwned, "sessions_owned"},

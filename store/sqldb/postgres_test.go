@@ -53,6 +53,7 @@ func TestNoQueryNeedsToReadTheWholeTableOrToSortItOnPostgres(t *testing.T) {
 		"by owner, live":     list(store.SessionFilter{Org: "acme", Owner: "ann", States: live, Cursor: after}, "sessions_owner"),
 		"by agent":           list(store.SessionFilter{AgentID: "agent-1"}, "sessions_agent"),
 		"by agent, live":     list(store.SessionFilter{AgentID: "agent-1", States: live, Cursor: after}, "sessions_agent"),
+		"moving":             list(store.SessionFilter{States: []store.State{store.Unreachable, store.Pending, store.Stopping, store.Starting}}, "sessions_moving"),
 		"active by agent":    {countActive, nil, "sessions_active"},
 		"ended to be purged": {purgeEnded, []any{int64(1), purgeBatch}, "sessions_ended"},
 	} {

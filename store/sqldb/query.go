@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -91,7 +94,9 @@ func values(columns string) string { return placeholders(strings.Count(columns, 
 func placeholders(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
 
 // The types below are how Go values are kept in columns. A pointer to one is
-// both a place to scan into and an argument.
+// both a place to scan into and an argument. Beside database/sql's Scan they have
+// pgx's own ways, which take a third of the time; for the same reason columns of
+// named strings are scanned as plain ones.
 
 // micros keeps a time as microseconds since 1970 in UTC, the zero time as 0.
 type micros time.Time
@@ -108,9 +113,17 @@ func (m *micros) Scan(column any) error {
 	if !ok {
 		return fmt.Errorf("a time is kept as %T", column)
 	}
+	return m.ScanInt64(pgtype.Int8{Int64: n, Valid: true})
+}
+
+// ScanInt64 implements pgtype.Int64Scanner.
+func (m *micros) ScanInt64(n pgtype.Int8) error {
 	*m = micros{}
-	if n != 0 {
-		*m = micros(time.UnixMicro(n).UTC())
+	switch {
+	case !n.Valid:
+		return errors.New("a time is kept as NULL")
+	case n.Int64 != 0:
+		*m = micros(time.UnixMicro(n.Int64).UTC())
 	}
 	return nil
 }
@@ -125,7 +138,15 @@ func (s *span) Scan(column any) error {
 	if !ok {
 		return fmt.Errorf("a duration is kept as %T", column)
 	}
-	*s = span(time.Duration(n) * time.Microsecond)
+	return s.ScanInt64(pgtype.Int8{Int64: n, Valid: true})
+}
+
+// ScanInt64 implements pgtype.Int64Scanner.
+func (s *span) ScanInt64(n pgtype.Int8) error {
+	if !n.Valid {
+		return errors.New("a duration is kept as NULL")
+	}
+	*s = span(time.Duration(n.Int64) * time.Microsecond)
 	return nil
 }
 
@@ -142,5 +163,17 @@ func (d document) Scan(column any) error {
 	if !ok {
 		return fmt.Errorf("JSON is kept as %T", column)
 	}
-	return json.Unmarshal([]byte(text), d.place)
+	return d.ScanText(pgtype.Text{String: text, Valid: true})
+}
+
+// ScanText implements pgtype.TextScanner.
+func (d document) ScanText(text pgtype.Text) error {
+	_, refusals := d.place.(*store.Refusals)
+	switch {
+	case !text.Valid:
+		return errors.New("JSON is kept as NULL")
+	case text.String == "null", refusals && text.String == "{}":
+		return nil // so are most, and the place is a zero value
+	}
+	return json.Unmarshal([]byte(text.String), d.place)
 }

@@ -16,20 +16,25 @@ const (
 	sessionColumns = sessionIdentity + ", " + sessionDetails
 )
 
-func identityOf(s *store.Session) []any {
-	return []any{&s.ID, &s.Org, &s.Owner, (*micros)(&s.CreatedAt)}
+func appendIdentity(fields []any, s *store.Session) []any {
+	return append(fields, &s.ID, &s.Org, &s.Owner, (*micros)(&s.CreatedAt))
 }
 
-func detailsOf(s *store.Session) []any {
-	return []any{
-		&s.Name, &s.State, &s.Desired, &s.Reason, &s.AgentID, &s.Runtime, document{&s.Labels}, &s.Width, &s.Height, &s.Endpoint,
+func detailsOf(s *store.Session) []any { return appendDetails(nil, s) }
+
+func appendDetails(fields []any, s *store.Session) []any {
+	return append(fields,
+		&s.Name, (*string)(&s.State), (*string)(&s.Desired), &s.Reason, &s.AgentID, &s.Runtime, document{&s.Labels}, &s.Width, &s.Height, &s.Endpoint,
 		(*span)(&s.IdleTimeout), (*span)(&s.MaxDuration),
 		(*micros)(&s.LastActivity), (*micros)(&s.UpdatedAt), (*micros)(&s.ExpiresAt),
-		(*micros)(&s.EndsAt), &s.EndsBecause, document{&s.Refusals},
-	}
+		(*micros)(&s.EndsAt), (*string)(&s.EndsBecause), document{&s.Refusals},
+	)
 }
 
-func sessionFields(s *store.Session) []any { return append(identityOf(s), detailsOf(s)...) }
+func sessionFields(s *store.Session) []any {
+	fields := make([]any, 0, 22) // one piece of memory: a page has a thousand rows
+	return appendDetails(appendIdentity(fields, s), s)
+}
 
 func noSession(id string) error {
 	return store.Errorf(store.NotFound, "there is no session %q", shorten(id))

@@ -78,7 +78,7 @@ func TestClusterIsSimulated(t *testing.T) {
 
 func TestOneWrongByteFailsTheSimulation(t *testing.T) {
 	o, table := small(t)
-	o.Sessions, o.Viewers, o.corrupt, o.Duration = 2, 2, 1, time.Minute
+	o.Sessions, o.Viewers, o.corrupt, o.Duration = 2, 2, 1, 3*time.Second
 	err := Cluster(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "WRONG BYTES") || !strings.Contains(table.String(), "WRONG BYTES") {
 		t.Errorf("%v\n%s", err, table)

@@ -199,8 +199,13 @@ func (r *clusterRun) rest(ctx context.Context, p *Phase) error {
 	if r.viewers != nil {
 		r.viewers.takeGaps()
 	}
-	if !sleep(ctx, r.options.Duration) {
-		return context.Cause(ctx)
+	for end := time.Now().Add(r.options.Duration); time.Now().Before(end); {
+		if !sleep(ctx, min(time.Until(end), time.Second)) {
+			return context.Cause(ctx)
+		}
+		if err := r.fault(); err != nil {
+			return err
+		}
 	}
 	if r.viewers != nil {
 		r.viewed(p, time.Time{})

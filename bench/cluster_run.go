@@ -34,7 +34,7 @@ const (
 	DefaultEdges    = 3
 	DefaultAgents   = 100
 	DefaultSessions = 10_000
-	DefaultViewers  = 1_000
+	DefaultViewers  = 500
 
 	defaultDrain = 30 * time.Second // an edge's own default
 

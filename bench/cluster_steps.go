@@ -299,6 +299,7 @@ func (r *clusterRun) restart(ctx context.Context, p *Phase, e *clusterEdge, kill
 
 // end lets the viewers leave, ends all sessions and looks at what is left.
 func (r *clusterRun) end(ctx context.Context, p *Phase) error {
+	r.balance(p)
 	r.viewers.close()
 	for _, gauge := range []string{"streamspace_vnc_connections_active", "streamspace_hop_streams_active", "streamspace_tunnel_streams_active"} {
 		if err := r.wait(ctx, settleLimit, func() error { return r.counts(ctx, gauge, 0) }); err != nil {

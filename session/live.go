@@ -151,9 +151,11 @@ func (m *Manager) forget(id string) {
 }
 
 // forgetUnwatched drops the record of an ended session once its last viewer
-// has gone. m.mu is held.
+// has gone. One that has an older row again, by a list that was read before the
+// end, stays until the look that this asked for: what it counts would never be
+// taken off. m.mu is held.
 func (m *Manager) forgetUnwatched(id string) {
-	if m.live[id].viewers == 0 {
+	if r := m.live[id]; r.viewers == 0 && !r.unended() {
 		delete(m.live, id)
 		m.forgotten++
 	}

@@ -195,3 +195,13 @@ func TestMetricsAreAddedUpOverTheirLabels(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 }
+
+func TestMoreViewersThanDescriptorsAreRefused(t *testing.T) {
+	o := ClusterOptions{Agents: 100, Viewers: 1000}
+	for files, want := range map[uint64]string{100_000: "", 5_200: "", 5_199: "at most 999 viewers", 1_000: "at most 0 viewers"} {
+		err := o.fits(files)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d files: %v, want %q", files, err, want)
+		}
+	}
+}

@@ -82,8 +82,11 @@ func TestViewersWaitAsThePageDoes(t *testing.T) {
 	if got := o.pause(settledAfter, errors.New("broken")); got > shortestWait {
 		t.Errorf("after a stream that lived it waits %s", got)
 	}
-	if got := o.pause(0, &closedWith{code: closeServiceRestart}); got >= handOverWait {
+	if got := o.pause(time.Second, &closedWith{code: closeServiceRestart}); got >= handOverWait {
 		t.Errorf("after a hand-over it waits %s", got)
+	}
+	if got := o.pause(0, &closedWith{code: closeServiceRestart}); got < handOverWait {
+		t.Errorf("after a hand-over by an edge that it has just come to it waits %s", got)
 	}
 	if got := o.pause(0, errStarting); got != startingWait {
 		t.Errorf("while the session starts it waits %s", got)

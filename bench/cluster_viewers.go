@@ -71,7 +71,7 @@ const (
 	shortestWait = 250 * time.Millisecond
 	longestWait  = 10 * time.Second
 	settledAfter = 5 * time.Second        // a stream that lived as long lets the waits begin anew
-	handOverWait = 500 * time.Millisecond // at most, after 1012
+	handOverWait = 100 * time.Millisecond // at most, after 1012 on a stream that showed something: the edge has spread its viewers itself
 	startingWait = 250 * time.Millisecond // between two looks at a session that starts
 )
 
@@ -353,7 +353,8 @@ func (o *onlooker) lost(at int, why error) {
 	o.at, o.left, o.ended, o.why = -1, at, time.Now(), why.Error()
 }
 
-// pause is how long the page waits after an attempt that ended like this.
+// pause is how long the page waits after an attempt that ended like this; lived is
+// 0 when it has shown nothing.
 func (o *onlooker) pause(lived time.Duration, why error) time.Duration {
 	if lived >= settledAfter {
 		o.backoff = backoff{}
@@ -362,7 +363,7 @@ func (o *onlooker) pause(lived time.Duration, why error) time.Duration {
 	switch {
 	case errors.Is(why, errStarting):
 		return startingWait
-	case errors.As(why, &said) && said.code == closeServiceRestart:
+	case errors.As(why, &said) && said.code == closeServiceRestart && lived > 0:
 		return rand.N(handOverWait)
 	default:
 		return o.backoff.next()

@@ -153,7 +153,7 @@ func (b *apiBench) prepare(ctx context.Context) (err error) {
 		with = ", PgBouncer"
 	}
 	b.say("starting PostgreSQL%s, Redis and %s", with, count(b.o.Edges, "edge"))
-	if b.cluster, err = startCluster(ctx, b.o.Program, b.folder, b.o.Edges, b.o.PgBouncer, ""); err != nil {
+	if b.cluster, err = startCluster(ctx, clusterPlan{Program: b.o.Program, Folder: b.folder, Edges: b.o.Edges, PgBouncer: b.o.PgBouncer, Drain: time.Second}); err != nil {
 		return err
 	}
 	b.web = &http.Client{Timeout: answerLimit, Transport: &http.Transport{MaxConnsPerHost: apiConns, MaxIdleConnsPerHost: apiConns, DisableCompression: true}}

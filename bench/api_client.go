@@ -15,7 +15,16 @@ type apiClient struct {
 	web      *http.Client
 }
 
-// call makes one request; result may be nil.
+// refusal is an answer that is no success.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// call makes one request; result may be nil. A *refusal is the edge's answer, any
+// other error the connection's.
 func (c apiClient) call(ctx context.Context, method, path string, body, result any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -37,12 +46,12 @@ func (c apiClient) call(ctx context.Context, method, path string, body, result a
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	got, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	got, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
 	if err != nil {
 		return err
 	}
 	if response.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, got)
+		return &refusal{response.StatusCode, fmt.Sprintf("%s %s: %s: %.300s", method, path, response.Status, got)}
 	}
 	if result == nil {
 		return nil

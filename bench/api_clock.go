@@ -42,7 +42,7 @@ func (c *apiClock) used() (map[string]time.Duration, error) {
 			names[p.pid()] = programEdges
 		}
 	}
-	byPid, err := familyTime(pids)
+	byPid, err := cpuTime(pids)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -10,95 +12,144 @@ import (
 	"time"
 )
 
+// clusterPlan says what a cluster is to be.
+type clusterPlan struct {
+	Program     string // the streamspace binary
+	Folder      string // of the edges' files; not the cluster's own
+	Edges       int
+	PgBouncer   bool         // before PostgreSQL
+	Certificate *certificate // nil: plain HTTP
+	Drain       time.Duration
+}
+
 // cluster is several edges on databases of their own. Whoever makes it closes it.
 type cluster struct {
+	plan      clusterPlan
 	databases *databases
 	edges     []*clusterEdge
 	admin     apiClient // of the first edge
 	join      string    // the agents' token
 	web       *http.Client
-	folder    string // of the edges' files; not its own
 }
 
+// clusterEdge is one of them, through all its starts.
 type clusterEdge struct {
+	name    string
 	process *process
-	address string // HOST:PORT of its API, plain HTTP
+	address string // HOST:PORT of its API
 	admin   string // HOST:PORT of its metrics
+	config  string
 }
 
 // edgeConnections is more than an edge with its defaults opens to PostgreSQL.
 const edgeConnections = 40
 
-// startCluster starts the databases and n edges, whose files are in folder; more is
-// added to the edges' config.
-func startCluster(ctx context.Context, program, folder string, n int, pgBouncer bool, more string) (c *cluster, err error) {
-	c = &cluster{folder: folder, web: &http.Client{Timeout: readyLimit, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+// startCluster starts the databases and the edges.
+func startCluster(ctx context.Context, plan clusterPlan) (c *cluster, err error) {
+	c = &cluster{plan: plan, web: &http.Client{Timeout: readyLimit, Transport: &http.Transport{
+		MaxIdleConnsPerHost: 64,
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // the certificate is the run's own
+	}}}
 	defer func() {
 		if err != nil {
 			c.close()
 		}
 	}()
-	if c.databases, err = startDatabases(ctx, databasePlan{Connections: n*edgeConnections + 20, PgBouncer: pgBouncer}); err != nil {
+	if c.databases, err = startDatabases(ctx, databasePlan{Connections: plan.Edges*edgeConnections + 20, PgBouncer: plan.PgBouncer}); err != nil {
 		return nil, err
 	}
-	for i := range n {
-		if err = c.startEdge(ctx, program, i, more); err != nil {
+	for i := range plan.Edges {
+		e, err := c.configure(fmt.Sprintf("edge-%d", i+1))
+		if err != nil {
+			return nil, err
+		}
+		if err := c.start(ctx, e); err != nil {
+			return nil, err
+		}
+		c.edges = append(c.edges, e)
+		if i > 0 {
+			continue // the first edge has made the keys
+		}
+		if err := c.readKeys(e); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func (c *cluster) startEdge(ctx context.Context, program string, i int, more string) error {
-	e := &clusterEdge{}
-	var err error
+// configure writes an edge's config.
+func (c *cluster) configure(name string) (e *clusterEdge, err error) {
+	e = &clusterEdge{name: name, config: filepath.Join(c.plan.Folder, name+".yml")}
 	if e.address, err = freeAddress(); err != nil {
-		return err
+		return nil, err
 	}
 	if e.admin, err = freeAddress(); err != nil {
-		return err
+		return nil, err
 	}
-	name := fmt.Sprintf("edge-%d", i+1)
-	data := filepath.Join(c.folder, name)
-	if err := os.Mkdir(data, 0o700); err != nil {
-		return err
+	if err := os.Mkdir(c.data(e), 0o700); err != nil {
+		return nil, err
 	}
-	config := filepath.Join(c.folder, name+".yml")
-	text := fmt.Sprintf(`listen: {https: "", http: %q, admin: %q}
-tls: {off: true}
+	listen := fmt.Sprintf("{https: \"\", http: %q, admin: %q}\ntls: {off: true}\ncluster: {url: %q}", e.address, e.admin, c.url(e))
+	if cert := c.plan.Certificate; cert != nil {
+		listen = fmt.Sprintf("{https: %q, http: \"\", admin: %q}\ntls: {cert_file: %q, key_file: %q}\ncluster: {url: %q, ca_file: %q}",
+			e.address, e.admin, cert.certFile, cert.keyFile, c.url(e), cert.certFile)
+	}
+	text := fmt.Sprintf(`listen: %s
 node: {id: %s, data_dir: %q}
-cluster: {url: "http://%s"}
+vnc: {max_streams: 100000}
 agents: {headroom: 0}
-drain: {timeout: 1s}
-%s%s`, e.address, e.admin, name, data, e.address, c.databases.edgeConfig(), more)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+drain: {timeout: %s}
+%s`, listen, e.name, c.data(e), c.plan.Drain, c.databases.edgeConfig())
+	return e, os.WriteFile(e.config, []byte(text), 0o600)
+}
+
+func (c *cluster) data(e *clusterEdge) string { return filepath.Join(c.plan.Folder, e.name) }
+
+func (c *cluster) url(e *clusterEdge) string {
+	if c.plan.Certificate != nil {
+		return "https://" + e.address
+	}
+	return "http://" + e.address
+}
+
+// start starts an edge, also again after its end, and waits until it serves.
+func (c *cluster) start(ctx context.Context, e *clusterEdge) error {
+	p, err := launch(e.name, c.plan.Folder, c.plan.Program, "edge", "--config", e.config, "--log-level", "warn")
+	if err != nil {
 		return err
 	}
-	if e.process, err = launch(name, c.folder, program, "edge", "--config", config, "--log-level", "warn"); err != nil {
-		return err
+	e.process = p
+	err = until(ctx, p, readyLimit, "does not serve", func() error { return c.call(ctx, e, "GET", "/health", nil, nil) })
+	if err != nil {
+		p.stop(0)
 	}
-	c.edges = append(c.edges, e)
-	client := apiClient{url: "http://" + e.address, web: c.web}
-	if err := until(ctx, e.process, readyLimit, "does not serve", func() error { return client.call(ctx, "GET", "/health", nil, nil) }); err != nil {
-		return err
-	}
-	if i > 0 {
-		return nil // the first edge has made the keys
-	}
-	for file, secret := range map[string]*string{"admin.key": &client.key, "join.token": &c.join} {
-		text, err := os.ReadFile(filepath.Join(data, file))
+	return err
+}
+
+func (c *cluster) readKeys(e *clusterEdge) error {
+	c.admin = apiClient{url: c.url(e), web: c.web}
+	for file, secret := range map[string]*string{"admin.key": &c.admin.key, "join.token": &c.join} {
+		text, err := os.ReadFile(filepath.Join(c.data(e), file))
 		if err != nil {
 			return fmt.Errorf("the edge did not write its first keys: %w", err)
 		}
 		*secret = strings.TrimSpace(string(text))
 	}
-	c.admin = client
+	return nil
+}
+
+// call makes one request of an edge's API as the admin, as apiClient does.
+func (c *cluster) call(ctx context.Context, e *clusterEdge, method, path string, body, result any) error {
+	err := apiClient{c.url(e), c.admin.key, c.web}.call(ctx, method, path, body, result)
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.name, err)
+	}
 	return nil
 }
 
 func (c *cluster) urls() (all []string) {
 	for _, e := range c.edges {
-		all = append(all, "http://"+e.address)
+		all = append(all, c.url(e))
 	}
 	return all
 }
@@ -122,7 +173,7 @@ func (c *cluster) alive() error {
 
 func (c *cluster) close() {
 	for _, e := range c.edges {
-		e.process.stop(5 * time.Second)
+		e.process.stop(min(c.plan.Drain, 5*time.Second))
 	}
 	if c.databases != nil {
 		c.databases.close()
@@ -130,36 +181,65 @@ func (c *cluster) close() {
 	c.web.CloseIdleConnections()
 }
 
-// agentsOnline waits until every edge takes so many agents for online.
+// agentsOnline waits until every edge takes the agents for online.
 func (c *cluster) agentsOnline(ctx context.Context, agents *simAgents) error {
 	for _, e := range c.edges {
-		client := apiClient{"http://" + e.address, c.admin.key, c.web}
 		err := until(ctx, e.process, 2*time.Minute, "does not have all agents", func() error {
 			if err := agents.alive(); err != nil {
 				return err
 			}
-			var list struct {
-				Agents []struct {
-					Status string `json:"status"`
-				} `json:"agents"`
-			}
-			if err := client.call(ctx, "GET", "/api/v1/agents", nil, &list); err != nil {
-				return err
-			}
-			online := 0
-			for _, a := range list.Agents {
-				if a.Status == "online" {
-					online++
-				}
-			}
-			if online != len(agents.all) {
-				return fmt.Errorf("%d of %d agents are online", online, len(agents.all))
-			}
-			return nil
+			return c.hasAgents(ctx, e, len(agents.all), 1)
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hasAgents is nil when the edge takes n agents for online, each at so many edges
+// at least.
+func (c *cluster) hasAgents(ctx context.Context, e *clusterEdge, n, homes int) error {
+	var list struct {
+		Agents []struct {
+			Status string   `json:"status"`
+			Homes  []string `json:"homes"`
+		} `json:"agents"`
+	}
+	if err := c.call(ctx, e, "GET", "/api/v1/agents", nil, &list); err != nil {
+		return err
+	}
+	online := 0
+	for _, a := range list.Agents {
+		if a.Status == "online" && len(a.Homes) >= homes {
+			online++
+		}
+	}
+	if online != n {
+		return fmt.Errorf("%s: %d of %d agents are online at %d edges or more", e.name, online, n, homes)
+	}
+	return nil
+}
+
+// knowsEdges is nil when the edge takes all edges for online, and knows no other.
+func (c *cluster) knowsEdges(ctx context.Context, e *clusterEdge) error {
+	var list struct {
+		Nodes []struct {
+			ID     string `json:"id"`
+			Status string `json:"status"`
+		} `json:"nodes"`
+	}
+	if err := c.call(ctx, e, "GET", "/api/v1/nodes", nil, &list); err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range list.Nodes {
+		if n.Status != "online" {
+			errs = append(errs, fmt.Errorf("%s: %s is %s", e.name, n.ID, n.Status))
+		}
+	}
+	if len(list.Nodes) != len(c.edges) {
+		errs = append(errs, fmt.Errorf("%s: it knows %d of %d edges", e.name, len(list.Nodes), len(c.edges)))
+	}
+	return errors.Join(errs...)
 }

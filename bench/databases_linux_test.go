@@ -21,7 +21,7 @@ func TestDatabasesStartAndLeaveNothing(t *testing.T) {
 	for _, p := range d.servers {
 		pids = append(pids, p.pid())
 	}
-	used, err := familyTime(pids)
+	used, err := cpuTime(pids)
 	if err != nil || len(used) != len(pids) {
 		t.Errorf("%v, %v", used, err)
 	}

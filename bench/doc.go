@@ -8,4 +8,7 @@
 // servers, beside a balancer wrk or our own clients, and nginx as the upstreams.
 // Viewers, VNC servers and clients are this same program under another verb
 // (Work).
+//
+// API and Cluster compare with nobody: they start edges on databases of their own
+// and are the agents, the viewers and the clients themselves.
 package bench

@@ -25,6 +25,18 @@ const (
 
 var errClosed = errors.New("the other side closed the WebSocket")
 
+// closedWith is errClosed with what the close frame said.
+type closedWith struct {
+	code   uint16
+	reason string
+}
+
+func (c *closedWith) Error() string {
+	return fmt.Sprintf("%s with code %d %q", errClosed, c.code, c.reason)
+}
+
+func (c *closedWith) Unwrap() error { return errClosed }
+
 // appendFrameHead appends the header of a final frame of length bytes.
 func appendFrameHead(b []byte, op byte, length int, masked bool) []byte {
 	var mask byte
@@ -114,7 +126,7 @@ func (r *frameReader) endControl(sink frameSink) error {
 	if len(payload) < 2 {
 		return errClosed
 	}
-	return fmt.Errorf("%w with code %d %q", errClosed, binary.BigEndian.Uint16(payload), payload[2:])
+	return &closedWith{binary.BigEndian.Uint16(payload), string(payload[2:])}
 }
 
 // readHead takes header bytes from p and tells how many.

@@ -42,8 +42,9 @@ func raiseFileLimit() (uint64, error) {
 // that Go runs on.
 const tick = 10 * time.Millisecond
 
-// members calls do for each process of the leaders' groups, with the fields of
-// its stat.
+// members calls do for each process of the leaders' groups, and for each child of
+// a leader that has a group of its own, as PostgreSQL's have, with the fields of its
+// stat.
 func members(leaders []int, do func(leader int, dir string, stat []string) error) error {
 	ours := map[string]int{}
 	for _, leader := range leaders {
@@ -58,7 +59,11 @@ func members(leaders []int, do func(leader int, dir string, stat []string) error
 		if fields == nil {
 			continue // it has ended
 		}
-		if leader, ok := ours[fields[2]]; ok {
+		leader, ok := ours[fields[2]]
+		if !ok {
+			leader, ok = ours[fields[1]]
+		}
+		if ok {
 			if err := do(leader, dir, fields); err != nil {
 				return err
 			}
@@ -94,40 +99,6 @@ func cpuTime(leaders []int) (map[int]time.Duration, error) {
 		return nil
 	})
 	return used, err
-}
-
-// familyTime is what processes and their children have used so far, with what
-// those had that are waited for. Unlike cpuTime it follows children into groups of
-// their own, where PostgreSQL puts them. The key is the parent.
-func familyTime(parents []int) (map[int]time.Duration, error) {
-	ours := map[string]int{}
-	for _, parent := range parents {
-		ours[strconv.Itoa(parent)] = parent
-	}
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return nil, err
-	}
-	used := map[int]time.Duration{}
-	for _, dir := range dirs {
-		fields := statFields(dir + "/stat")
-		if fields == nil {
-			continue // it has ended
-		}
-		parent, ok := ours[filepath.Base(dir)]
-		if !ok {
-			parent, ok = ours[fields[1]]
-		}
-		if !ok {
-			continue
-		}
-		cpu, err := cpuOf(fields)
-		if err != nil {
-			return nil, fmt.Errorf("%s/stat: %w", dir, err)
-		}
-		used[parent] += cpu
-	}
-	return used, nil
 }
 
 // ownTime is what this process has used so far.

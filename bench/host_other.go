@@ -13,13 +13,12 @@ func supported() error {
 	return errors.New("bench reads CPU and memory from /proc, which only Linux has")
 }
 
-func ownGroup() *syscall.SysProcAttr                  { return nil }
-func signalGroup(int, syscall.Signal)                 {}
-func raiseFileLimit() (uint64, error)                 { return 0, supported() }
-func cpuTime([]int) (map[int]time.Duration, error)    { return nil, supported() }
-func familyTime([]int) (map[int]time.Duration, error) { return nil, supported() }
-func ownTime() time.Duration                          { return 0 }
-func memory([]int) (int64, error)                     { return 0, supported() }
-func openFiles([]int) (int, error)                    { return 0, supported() }
-func machineBusy() time.Duration                      { return 0 }
-func machine() string                                 { return "" }
+func ownGroup() *syscall.SysProcAttr               { return nil }
+func signalGroup(int, syscall.Signal)              {}
+func raiseFileLimit() (uint64, error)              { return 0, supported() }
+func cpuTime([]int) (map[int]time.Duration, error) { return nil, supported() }
+func ownTime() time.Duration                       { return 0 }
+func memory([]int) (int64, error)                  { return 0, supported() }
+func openFiles([]int) (int, error)                 { return 0, supported() }
+func machineBusy() time.Duration                   { return 0 }
+func machine() string                              { return "" }

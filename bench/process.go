@@ -69,6 +69,12 @@ func (p *process) stop(grace time.Duration) {
 	<-p.exited
 }
 
+// kill ends it as a crash does and waits.
+func (p *process) kill() {
+	signalGroup(p.pid(), syscall.SIGKILL)
+	<-p.exited
+}
+
 // tail keeps the last that a process printed.
 type tail struct {
 	mu   sync.Mutex

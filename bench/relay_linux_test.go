@@ -155,6 +155,9 @@ func TestWrongWordsAreToldWithTheRightOnes(t *testing.T) {
 		{"http", []string{"--duration", "1500ms"}, "whole seconds"},
 		{"http", []string{"--clients", "1"}, "2 to 1000"},
 		{"http", []string{"--rate", "0"}, "out of range"},
+		{"cluster", []string{"--edges", "1"}, "2 to 9"},
+		{"cluster", []string{"--sessions", "10", "--viewers", "11"}, "0 to 10"},
+		{"cluster", []string{"--duration", "1ms"}, "100ms"},
 	} {
 		output, err := exec.Command(program, append([]string{"bench", c.verb}, c.flags...)...).CombinedOutput()
 		var exit *exec.ExitError

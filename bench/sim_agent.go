@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,4 +209,11 @@ func (a *simAgent) open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, er
 		return nil, errors.Join(tunnel.Errorf(tunnel.CodeVNCRefused, "the VNC server of the run does not answer"), err)
 	}
 	return conn, nil
+}
+
+// ids are those of the sessions that run there now.
+func (a *simAgent) ids() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Keys(a.runs))
 }

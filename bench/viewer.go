@@ -102,6 +102,8 @@ func handshake(ctx context.Context, plain net.Conn, offer *tls.Config) (*tls.Con
 	return secure, nil
 }
 
+var errRefused = errors.New("refused")
+
 func (v *viewer) upgrade(d door, index int) error {
 	protocols := "binary"
 	if len(d.Tickets) > 0 {
@@ -118,7 +120,7 @@ func (v *viewer) upgrade(d door, index int) error {
 	case err != nil:
 		return err
 	case !strings.HasPrefix(first, "HTTP/1.1 101"):
-		return fmt.Errorf("refused with %q: %s", first, v.wire.pending)
+		return fmt.Errorf("%w with %q: %s", errRefused, first, v.wire.pending)
 	case header.Get("Sec-WebSocket-Accept") != acceptKey(key):
 		return errors.New("the Sec-WebSocket-Accept is not the key's")
 	}
@@ -170,9 +172,14 @@ func (v *viewer) order(keysym uint32) error { return v.wire.send(appendKey(nil, 
 // leave closes the WebSocket and waits until the other side has, for at most
 // limit.
 func (v *viewer) leave(limit time.Duration) {
-	_ = v.plain.SetDeadline(time.Now().Add(limit))
-	_, _ = v.wire.conn.Write(append(appendFrameHead(nil, opClose, 2, true), 0x03, 0xE8)) // 1000
+	v.bye(limit)
 	for v.wire.read() == nil {
 	}
 	_ = v.plain.Close()
+}
+
+// bye sends the close frame; the other side has limit to answer it.
+func (v *viewer) bye(limit time.Duration) {
+	_ = v.plain.SetDeadline(time.Now().Add(limit))
+	_, _ = v.wire.conn.Write(append(appendFrameHead(nil, opClose, 2, true), 0x03, 0xE8)) // 1000
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ type serverPlan struct {
 	WebSocket bool // speak it, for relays that can't take it apart
 	Ports     int  // to listen on
 	Rates     rates
+	Breaks    bool  // connections may break off at any time, since the run breaks what carries them
 	Corrupt   int64 // test only: after this many updates of a connection one byte is wrong; 0: none is
 }
 
@@ -144,7 +146,7 @@ func (s *vncServer) serve(conn net.Conn) {
 	var network net.Error
 	ended := errors.Is(err, errClosed) || errors.As(err, &network) || strings.HasSuffix(err.Error(), "EOF")
 	switch {
-	case s.closed(), d.stopped && ended, !d.started && ended:
+	case s.closed(), ended && (d.stopped || !d.started || s.plan.Breaks):
 	case ended:
 		s.fail(fmt.Errorf("VNC server: connection %d ended in the middle of its traffic: %w", number, err))
 	default:
@@ -277,6 +279,8 @@ func (d *desktop) model() func(context.Context) {
 		}
 	case workDesktop, workHold:
 		return d.bursts
+	case workCluster:
+		return d.tick
 	default:
 		return nil
 	}
@@ -297,6 +301,29 @@ func (d *desktop) bursts(ctx context.Context) {
 		}
 		if d.update(pixels) != nil {
 			return
+		}
+	}
+}
+
+// What a desktop of a cluster shows: small changes, as often as a clock.
+const (
+	tickPause  = time.Second
+	tickPixels = 300 // bytes
+)
+
+// tick shows something at once and then every tickPause, from a phase of the
+// connection's own.
+func (d *desktop) tick(ctx context.Context) {
+	if d.update(tickPixels) != nil || !sleep(ctx, rand.N(tickPause)) {
+		return
+	}
+	beat := time.NewTicker(tickPause)
+	defer beat.Stop()
+	for d.update(tickPixels) == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
 		}
 	}
 }

@@ -58,8 +58,10 @@ type Options struct {
 	Beat  time.Duration // between two renewals of the lease, which lasts three; 0: 2 s
 
 	// Changed is called after nodes came, went, turned well or ill, began to drain,
-	// or agents' homes changed, not after load did. Many changes may be one call;
-	// there is never more than one at once. nil: nobody wants to know.
+	// or agents' homes changed, not after load did. The first change is told at
+	// once; those of the next 100 ms are one call, because an edge that goes takes
+	// many agents with it. There is never more than one at once. nil: nobody wants
+	// to know.
 	Changed func()
 }
 
@@ -134,11 +136,20 @@ func (c *Cluster) Run(ctx context.Context) error {
 				if c.o.Changed != nil {
 					c.o.Changed()
 				}
+				sleep(ctx, pause)
 			}
 		}
 	})
 	running.Wait()
 	return nil
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // notify fills a channel of one place.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -326,3 +327,39 @@ func TestLateDownOfAnOlderTunnelChangesNothing(t *testing.T) {
 }
 
 var _ store.Coord = (*faultyCoord)(nil)
+
+// TestManyChangesAreToldTogether: an edge that goes takes many agents with it,
+// which come to the others one by one.
+func TestManyChangesAreToldTogether(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const agents = 200
+		last := fmt.Sprintf("agent-%d", agents-1)
+		var e *testEdge
+		var lastTold atomic.Bool
+		e = w.start("edge-1", func(o *Options) {
+			count := o.Changed
+			o.Changed = func() {
+				count()
+				lastTold.Store(len(e.Homes(last)) > 0)
+			}
+		})
+		time.Sleep(time.Minute)
+		before := e.changes()
+		for i := range agents {
+			e.AgentHere(fmt.Sprintf("agent-%d", i), 1, true)
+			synctest.Wait()
+			if i == 0 && e.changes() == before {
+				t.Error("the first change is not told at once")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if n := e.changes() - before; n > int(agents*time.Millisecond/pause)+1 {
+			t.Errorf("%d changes within %v were told by %d calls", agents, agents*time.Millisecond, n)
+		}
+		time.Sleep(pause)
+		synctest.Wait()
+		if !lastTold.Load() {
+			t.Error("the last change is not told")
+		}
+	})
+}

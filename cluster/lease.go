@@ -32,10 +32,7 @@ func (c *Cluster) keepLease(ctx context.Context) {
 		if err := l.renew(ctx); ctx.Err() == nil {
 			l.log(err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		sleep(ctx, pause)
 		select {
 		case <-ctx.Done():
 		case <-beat.C:

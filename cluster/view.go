@@ -95,10 +95,7 @@ func (c *Cluster) follow(ctx context.Context) {
 			failing = true
 			c.o.Log.Warn("nothing new can be learned of the other edges; what is known of them stays", zap.Error(err))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		sleep(ctx, pause)
 		for wanted := false; !wanted; {
 			select {
 			case <-ctx.Done():

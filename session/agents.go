@@ -82,12 +82,15 @@ func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed)
 	}
 	m.know(a)
 	l.generation, l.up, l.left, l.why, l.beat = generation, true, false, "", time.Now()
+	// To a session whose agent could be reached all the time it has not come back.
+	reached, known := m.reached[a.ID]
+	back := !m.clustered() || known && !reached || !m.o.Reachable(a.ID)
 	before := l.reports
 	l.reports = make(map[string]*report, min(len(running), maxReported))
 	for _, o := range running {
 		m.note(l, a.ID, o)
 		if r := l.reports[o.Session]; r != nil {
-			r.untold = true
+			r.untold = back
 		}
 	}
 	for id, r := range before { // an end is not told twice

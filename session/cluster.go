@@ -35,6 +35,19 @@ func (m *Manager) drives(s *store.Session) bool {
 	return l.left || r != nil && r.State.over() // the agent's last words were to this edge
 }
 
+// drivesOf is drives for many sessions: those of one agent that has tunnels are
+// driven by one edge. known is kept from one call to the next. m.mu is held.
+func (m *Manager) drivesOf(s *store.Session, known map[string]bool) bool {
+	if drives, ok := known[s.AgentID]; ok {
+		return drives
+	}
+	drives := m.drives(s)
+	if s.AgentID != "" && m.reached[s.AgentID] {
+		known[s.AgentID] = drives
+	}
+	return drives
+}
+
 // drivesAt tells whether this edge ends what the agent has of the session and
 // should not. m.mu is held.
 func (m *Manager) drivesAt(id, agentID string) bool {
@@ -118,8 +131,9 @@ func (m *Manager) rethink() (lost []string) {
 		}
 		a.reached = m.reached[id]
 	}
+	driven := map[string]bool{} // by agent id, of agents with tunnels: whether this edge drives their sessions
 	for id, r := range m.live {
-		if r.unended() && (turned[r.row.AgentID] || m.drives(r.row) != r.drives) {
+		if r.unended() && (turned[r.row.AgentID] || m.drivesOf(r.row, driven) != r.drives) {
 			m.queue.kick(id)
 		}
 	}

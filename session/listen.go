@@ -56,6 +56,7 @@ func (m *Manager) hearOfSession(e store.Event) {
 	unknown := r == nil || r.row == nil
 	over := store.State(e.State) == store.Terminated || store.State(e.State) == store.Failed
 	if unknown && !over || !unknown && r.row.UpdatedAt.Before(e.Updated) {
+		m.record(e.ID).news++ // the look forgets it when there is no such session
 		m.queue.kick(e.ID)
 	}
 }

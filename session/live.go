@@ -21,6 +21,10 @@ type record struct {
 	idleFrom   time.Time // when this edge saw it become running: the idle time starts anew with the edge, and after the agent was away
 	idleNear   bool      // the row announces an idle end
 
+	// How often this edge was told that the row may have changed, as it is now and
+	// as it was before the latest read.
+	news, read uint64
+
 	drives    bool      // this edge drove it at the latest look
 	lost      bool      // it ran and is started again elsewhere: viewers of before are to go
 	usedTold  time.Time // when other edges were told that it is used
@@ -50,6 +54,23 @@ func (m *Manager) record(id string) *record {
 func (m *Manager) track(s *store.Session) (viewers int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.trackRow(s)
+}
+
+// trackFirst is track if no newer row of the session can have been seen: none is at
+// hand, and none was forgotten since the given count. Else it does nothing.
+func (m *Manager) trackFirst(s *store.Session, forgotten uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.live[s.ID]; r != nil && r.row != nil || m.forgotten != forgotten {
+		return false
+	}
+	m.trackRow(s)
+	return true
+}
+
+// trackRow is track with m.mu held.
+func (m *Manager) trackRow(s *store.Session) (viewers int) {
 	r := m.record(s.ID)
 	before := *r
 	row := *s
@@ -71,6 +92,33 @@ func (m *Manager) track(s *store.Session) (viewers int) {
 		m.kickWaiting() // there is room now
 	}
 	return r.viewers
+}
+
+// heardOf notes that the row may be another one than that at hand: looks read it.
+func (m *Manager) heardOf(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.live[id]; r != nil {
+		r.news++
+	}
+}
+
+// newsOf is to be asked before a row is read, and haveRead called after.
+func (m *Manager) newsOf(id string) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.live[id]; r != nil {
+		return r.news
+	}
+	return 0
+}
+
+func (m *Manager) haveRead(id string, news uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.live[id]; r != nil {
+		r.read = news
+	}
 }
 
 // count adds a record to the gauges, or takes it off. m.mu is held.
@@ -103,10 +151,13 @@ func (m *Manager) forget(id string) {
 }
 
 // forgetUnwatched drops the record of an ended session once its last viewer
-// has gone. m.mu is held.
+// has gone. One that has an older row again, by a list that was read before the
+// end, stays until the look that this asked for: what it counts would never be
+// taken off. m.mu is held.
 func (m *Manager) forgetUnwatched(id string) {
-	if m.live[id].viewers == 0 {
+	if r := m.live[id]; r.viewers == 0 && !r.unended() {
 		delete(m.live, id)
+		m.forgotten++
 	}
 }
 

@@ -11,6 +11,26 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
+// atRest tells whether nothing is to be done for a session that runs, by the row
+// that is at hand and by what is known beside it, and then when to look again. When
+// an agent changes its home, or an edge goes, that is so of nearly all the sessions
+// that are to be looked at, and there may be thousands.
+func (m *Manager) atRest(id string) (s *store.Session, again time.Time, rests bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.live[id]
+	if r == nil || !r.is(store.Running) || r.news != r.read || r.lost {
+		return nil, time.Time{}, false
+	}
+	for agentID, l := range m.links {
+		if agentID != r.row.AgentID && l.reports[id] != nil {
+			return nil, time.Time{}, false
+		}
+	}
+	st := m.limits.next(r.row, m.known(r.row, r))
+	return r.row, st.again, st.do == wait
+}
+
 // look brings one session a step closer to what is desired and says when to
 // look again. It is the only one that takes such steps, and the queue calls it
 // for one id by one goroutine at a time.
@@ -20,6 +40,12 @@ func (m *Manager) look(ctx context.Context, id string) (again time.Time, err err
 			m.o.Log.Warn("a session could not be driven on; trying again", zap.String("session", id), zap.Error(err))
 		}
 	}()
+	if s, again, rests := m.atRest(id); rests {
+		m.tellOfViewers(s)
+		m.tellOfAgent(s)
+		return again, nil
+	}
+	news := m.newsOf(id)
 	s, err := m.o.Store.Session(ctx, id)
 	if store.CodeOf(err) == store.NotFound {
 		m.forget(id)
@@ -29,6 +55,7 @@ func (m *Manager) look(ctx context.Context, id string) (again time.Time, err err
 		return time.Time{}, err
 	}
 	m.track(s)
+	m.haveRead(id, news)
 	m.tellViewers(s)
 	m.tellOfViewers(s)
 	m.tellOfAgent(s)
@@ -51,23 +78,8 @@ func (m *Manager) look(ctx context.Context, id string) (again time.Time, err err
 }
 
 func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
-	v := view{now: time.Now()}
-	_, v.refused = s.Refusals.By[s.AgentID]
 	m.mu.Lock()
-	r := m.record(s.ID)
-	v.drives = m.drives(s)
-	m.noteDriving(r, v.drives)
-	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
-	if s.AgentID != "" {
-		v.reach, v.since, v.why = m.reach(s.AgentID)
-		if m.clustered() && v.reach == away {
-			// An edge that the others can't reach, or this one alone can't, may still have the agent: then it has said so in the row.
-			v.since, v.doubt = latest(v.since, s.UpdatedAt), doubt
-		}
-		if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
-			v.report = l.reports[s.ID].Observed
-		}
-	}
+	v := m.known(s, m.record(s.ID))
 	if s.Ended() {
 		m.forgetUnwatched(s.ID)
 	}
@@ -81,6 +93,26 @@ func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
 	}
 	v.fits = err == nil && obstacle(agent, true, demandOf(s)) == ""
 	return v, err
+}
+
+// known is what of a view is in memory. m.mu is held.
+func (m *Manager) known(s *store.Session, r *record) view {
+	v := view{now: time.Now()}
+	_, v.refused = s.Refusals.By[s.AgentID]
+	v.drives = m.drives(s)
+	m.noteDriving(r, v.drives)
+	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
+	if s.AgentID != "" {
+		v.reach, v.since, v.why = m.reach(s.AgentID)
+		if m.clustered() && v.reach == away {
+			// An edge that the others can't reach, or this one alone can't, may still have the agent: then it has said so in the row.
+			v.since, v.doubt = latest(v.since, s.UpdatedAt), doubt
+		}
+		if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
+			v.report = l.reports[s.ID].Observed
+		}
+	}
+	return v
 }
 
 // take does the step; the answer is when to look again.

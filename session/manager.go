@@ -39,8 +39,8 @@ type Options struct {
 	Node string
 	// Drives tells whether this edge drives the session, by what it knows of the
 	// others now. Only ID and AgentID count, which may be empty; with an AgentID
-	// whose agent has tunnels it is true on one edge that has one. nil: there is
-	// one edge. Reachable and Alive are then not asked. None of them may call the
+	// whose agent has tunnels it is true on one edge that has one, and the same for
+	// all sessions of that agent. nil: there is one edge. Reachable and Alive are then not asked. None of them may call the
 	// Manager, and Rethink must be called when their answers may have changed.
 	Drives func(s *store.Session) bool
 	// Reachable tells whether any edge has a tunnel of the agent.
@@ -103,6 +103,8 @@ type Manager struct {
 	links   map[string]*link   // by agent id: every agent heard of since the start
 	live    map[string]*record // by session id: every session that has not ended, and watched ones that have
 	waiting map[string]bool    // ids of those in live that are pending and have no agent
+
+	forgotten uint64 // records that were dropped from live
 
 	members       map[string]*member   // by agent id: every agent that the store has, or that was heard of
 	roster        []*member            // those that the store has, the oldest first
@@ -275,12 +277,16 @@ func (m *Manager) changing(
 	}
 	if changed {
 		m.changed(before, s, told)
+	} else {
+		m.heardOf(s.ID) // it was not as it was at hand
 	}
 	return s, changed, nil
 }
 
 func (m *Manager) changed(before store.State, s *store.Session, told string) {
-	e := m.event(s, m.track(s))
+	viewers := m.track(s)
+	m.heardOf(s.ID) // a look under way may have read an older row
+	e := m.event(s, viewers)
 	e.Told = told
 	m.noteTold(s.ID, told)
 	m.o.Coord.Publish(context.Background(), e)

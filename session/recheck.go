@@ -27,7 +27,7 @@ func moving() []store.State {
 func (m *Manager) recheck(ctx context.Context) {
 	err := m.eachOf(ctx, moving(), func(s *store.Session) {
 		if m.outdatedRow(s) || s.State == store.Unreachable && m.connected(s.AgentID) {
-			m.queue.kick(s.ID)
+			m.lookAnew(s.ID)
 		}
 	})
 	if err != nil && ctx.Err() == nil {
@@ -56,6 +56,7 @@ func (m *Manager) catchUp(ctx context.Context) {
 func (m *Manager) reread(ctx context.Context) error {
 	known := map[string]store.Session{}
 	m.mu.Lock()
+	forgotten := m.forgotten
 	for id, r := range m.live {
 		if r.unended() {
 			known[id] = *r.row
@@ -65,19 +66,28 @@ func (m *Manager) reread(ctx context.Context) error {
 	err := m.eachOf(ctx, unended(), func(s *store.Session) {
 		before, ok := known[s.ID]
 		delete(known, s.ID)
-		if ok && before.UpdatedAt.Equal(s.UpdatedAt) {
-			return
+		switch {
+		case ok && before.UpdatedAt.Equal(s.UpdatedAt):
+		case m.trackFirst(s, forgotten):
+			m.queue.kick(s.ID)
+		default: // what was written here meanwhile may be newer
+			m.track(s)
+			m.lookAnew(s.ID)
 		}
-		m.track(s)
-		m.queue.kick(s.ID)
 	})
 	if err != nil {
 		return err
 	}
 	for id := range known { // ended, or changed its place in the list
-		m.queue.kick(id)
+		m.lookAnew(id)
 	}
 	return nil
+}
+
+// lookAnew asks for a look that reads the row.
+func (m *Manager) lookAnew(id string) {
+	m.heardOf(id)
+	m.queue.kick(id)
 }
 
 // eachOf reads all sessions in those states.

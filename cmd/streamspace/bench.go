@@ -11,10 +11,11 @@ import (
 )
 
 type benchCommand struct {
-	Relay  benchRelayCommand  `cmd:"" help:"Compare the relay with HAProxy, nginx and websockify on this machine."`
-	HTTP   benchHTTPCommand   `cmd:"" name:"http" help:"Compare the balancer with HAProxy and nginx on this machine."`
-	API    benchAPICommand    `cmd:"" name:"api" help:"Measure the API on PostgreSQL and Redis, with many sessions and simulated agents."`
-	Worker benchWorkerCommand `cmd:"" hidden:"" help:"A process of the load generator; bench starts it itself."`
+	Relay   benchRelayCommand   `cmd:"" help:"Compare the relay with HAProxy, nginx and websockify on this machine."`
+	HTTP    benchHTTPCommand    `cmd:"" name:"http" help:"Compare the balancer with HAProxy and nginx on this machine."`
+	API     benchAPICommand     `cmd:"" name:"api" help:"Measure the API on PostgreSQL and Redis, with many sessions and simulated agents."`
+	Cluster benchClusterCommand `cmd:"" help:"Simulate a cluster: edges, agents, sessions and viewers on this machine."`
+	Worker  benchWorkerCommand  `cmd:"" hidden:"" help:"A process of the load generator; bench starts it itself."`
 }
 
 type benchRelayCommand struct {
@@ -112,6 +113,43 @@ func (c *benchAPICommand) Run(s *surroundings) error {
 	return benchUsage("api", bench.API(ctx, bench.APIOptions{
 		Program: program, Version: version + revision(), Edges: c.Edges, Agents: c.Agents, Sessions: c.Sessions, Rate: c.Rate, Duration: c.Duration,
 		PgBouncer: c.PgBouncer, Seed: c.Seed, Out: c.Out, Keep: c.Keep, Progress: s.stderr, Table: s.stdout,
+	}))
+}
+
+type benchClusterCommand struct {
+	Edges    int           `default:"${benchEdges}" help:"Edges; at least 2."`
+	Agents   int           `default:"${benchAgents}" help:"Simulated agents."`
+	Sessions int           `default:"${benchSessions}" help:"Sessions on them."`
+	Viewers  int           `default:"${benchViewers}" help:"Viewers, each of another session."`
+	Duration time.Duration `default:"30s" help:"How long nothing happens, first with nobody looking, then with the viewers."`
+	Out      string        `default:"bench-report" placeholder:"DIR" help:"Folder of the report, cluster.html and cluster.json."`
+	Seed     uint64        `default:"1" help:"Of the desktops' bytes; the same seed gives the same."`
+	Keep     bool          `help:"Keep the folder with the configs and the database."`
+}
+
+// Help is what --help tells beside the flags.
+func (benchClusterCommand) Help() string {
+	return `Starts PostgreSQL, Redis and the edges anew on free ports of 127.0.0.1, lets simulated agents connect by real
+tunnels, creates the sessions, lets viewers come, ends one edge with SIGTERM and another with SIGKILL, and ends all
+sessions. It tells what a session and a viewer cost, and how long viewers saw nothing. Every byte that they get is
+checked; a wrong one fails the run.
+
+Examples:
+  streamspace bench cluster
+  streamspace bench cluster --sessions 1000 --agents 20 --viewers 200 --duration 10s`
+}
+
+// Run simulates and writes the report.
+func (c *benchClusterCommand) Run(s *surroundings) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("bench has to start this program again, and can't find it: %w", err)
+	}
+	ctx, stop := untilSignalOrHangup()
+	defer stop()
+	return benchUsage("cluster", bench.Cluster(ctx, bench.ClusterOptions{
+		Program: program, Version: version + revision(), Edges: c.Edges, Agents: c.Agents, Sessions: c.Sessions, Viewers: c.Viewers,
+		Duration: c.Duration, Seed: c.Seed, Out: c.Out, Keep: c.Keep, Progress: s.stderr, Table: s.stdout,
 	}))
 }
 

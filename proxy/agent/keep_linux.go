@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ func Keep() error {
 		return err
 	}
 	unix.CloseOnExec(displayDescriptor) // if it is there; no program but one may have it
-	k := &keeping{programs: map[int]bool{}}
+	k := &keeping{session: os.Getenv(sessionVariable), programs: map[int]bool{}}
 	var err error
 	if k.agent, err = fileConn(agentDescriptor); err != nil {
 		return fmt.Errorf("no agent has started this process: %w", err)
@@ -59,12 +60,15 @@ func Keep() error {
 	}
 }
 
-// keeping is the keeper's own view. All but hear runs on one goroutine, so a
+// keeping is the keeper's own view. All but hear and fence runs on one goroutine, so a
 // program is told as started before its end is.
 type keeping struct {
 	agent    net.Conn
 	tell     *gob.Encoder
+	session  string
 	programs map[int]bool
+	watching bool        // fence runs
+	fenced   atomic.Bool // nothing is started any more
 }
 
 func fileConn(descriptor uintptr) (net.Conn, error) {
@@ -95,6 +99,13 @@ func (k *keeping) start(o order) {
 }
 
 func (k *keeping) launch(o order) (process, error) {
+	if o.Lease != "" && !k.watching {
+		k.watching = true
+		go k.fence(k.session, o.Lease)
+	}
+	if k.fenced.Load() {
+		return process{}, errFenced
+	}
 	log, err := openLog(o.Log)
 	if err != nil {
 		return process{}, fmt.Errorf("the session's log can't be opened: %w", err)

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 func errNotLinux() error {
@@ -17,6 +18,9 @@ func checkProcesses() error { return errNotLinux() }
 func Keep() error { return errNotLinux() }
 
 func bootID() (string, error) { return "", errNotLinux() }
+
+// sinceBoot stands still, so no lease runs out: no desktop outlives its agent.
+func sinceBoot() time.Duration { return 0 }
 
 func processOf(int) (process, error) { return process{}, errNotLinux() }
 

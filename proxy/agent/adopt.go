@@ -129,7 +129,7 @@ func (a *Agent) endStrays() error {
 			continue
 		}
 		a.resume = append(a.resume, func() {
-			err := newTree(id).end(a.ctx, nil)
+			err := newTree(id, a.identity.ID).end(a.ctx, nil)
 			if err != nil && !errors.Is(err, context.Canceled) {
 				a.o.Log.Error("processes without a session can't be ended", zap.String("session", id), zap.Error(err))
 				return

@@ -200,7 +200,7 @@ func TestWhatAnAgentLeftIsAdoptedOrEnded(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(t, filepath.Join(data, sessionsFolder, id))
 			}
-			left := stray(t, "whoever", id)
+			left := stray(t, "", id) // of an agent from before there was that mark
 			a := startAgent(t, data, bareRuntime())
 			last := a.becomes(id, test.state)
 			wantWords(t, last.Reason, test.words)

@@ -30,7 +30,7 @@ func Keep() error {
 		return err
 	}
 	unix.CloseOnExec(displayDescriptor) // if it is there; no program but one may have it
-	k := &keeping{session: os.Getenv(sessionVariable), programs: map[int]bool{}}
+	k := &keeping{programs: map[int]bool{}}
 	var err error
 	if k.agent, err = fileConn(agentDescriptor); err != nil {
 		return fmt.Errorf("no agent has started this process: %w", err)
@@ -65,7 +65,6 @@ func Keep() error {
 type keeping struct {
 	agent    net.Conn
 	tell     *gob.Encoder
-	session  string
 	programs map[int]bool
 	watching bool        // fence runs
 	fenced   atomic.Bool // nothing is started any more
@@ -101,7 +100,7 @@ func (k *keeping) start(o order) {
 func (k *keeping) launch(o order) (process, error) {
 	if o.Lease != "" && !k.watching {
 		k.watching = true
-		go k.fence(k.session, o.Lease)
+		go k.fence(o.Lease)
 	}
 	if k.fenced.Load() {
 		return process{}, errFenced

@@ -82,7 +82,7 @@ func sleepUntil(clock *os.File, end time.Duration) error {
 }
 
 // fence ends all that is below the keeper once the lease is over.
-func (k *keeping) fence(session, path string) {
+func (k *keeping) fence(path string) {
 	err := awaitLeaseEnd(path)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "this keeper can't know when its session may live no longer:", err)
@@ -90,7 +90,7 @@ func (k *keeping) fence(session, path string) {
 	}
 	k.fenced.Store(true)
 	for {
-		below := newTree(session)
+		below := newTree(os.Getenv(sessionVariable), os.Getenv(agentVariable))
 		self, err := processOf(os.Getpid())
 		if err == nil {
 			below.known[self] = true

@@ -315,7 +315,7 @@ func (d *processDesktop) dial(ctx context.Context) (net.Conn, error) {
 func (d *processDesktop) welcome(io.ReadWriter) error { return nil }
 
 func (d *processDesktop) stop(ctx context.Context) error {
-	if err := newTree(d.session, d.leaders()...).end(ctx, d.record.Server); err != nil {
+	if err := newTree(d.session, d.agent, d.leaders()...).end(ctx, d.record.Server); err != nil {
 		return err
 	}
 	if d.record.Display != "" {

@@ -34,6 +34,6 @@ func unmountBeneath(string) error { return nil }
 
 type tree struct{}
 
-func newTree(string, ...process) *tree { return &tree{} }
+func newTree(string, string, ...process) *tree { return &tree{} }
 
 func (*tree) end(context.Context, *process) error { return nil }

@@ -82,15 +82,16 @@ type Cluster struct {
 	announce chan struct{} // something of this edge has changed; holds one
 	changed  chan struct{} // the view has changed; holds one
 
-	mu       sync.Mutex
-	id       string            // of this edge
-	started  uint64            // its generation; 0: it has none yet
-	agents   map[string]uint64 // with a tunnel to this edge: its generation
-	draining bool
-	told     chan struct{}    // closed when the others can know that this edge drains
-	peers    map[string]*peer // by node id, without this edge
-	known    map[string]memory
-	ignored  map[string]string // leases that are not believed: why
+	mu        sync.Mutex
+	id        string            // of this edge
+	started   uint64            // its generation; 0: it has none yet
+	agents    map[string]uint64 // with a tunnel to this edge: its generation
+	announced time.Time         // when the agents were read that the Coord took last
+	draining  bool
+	told      chan struct{}    // closed when the others can know that this edge drains
+	peers     map[string]*peer // by node id, without this edge
+	known     map[string]memory
+	ignored   map[string]string // leases that are not believed: why
 }
 
 // New makes the Cluster of an edge, which knows nobody before Run. It panics
@@ -201,6 +202,14 @@ func (c *Cluster) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Announced is when the others could last learn which agents have a tunnel to this
+// edge; zero: never.
+func (c *Cluster) Announced() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.announced
 }
 
 // self is this edge's node. c.mu is not held.

@@ -80,6 +80,7 @@ func (l *ownLease) begin(ctx context.Context) error {
 }
 
 func (l *ownLease) hold(ctx context.Context) error {
+	began := time.Now()
 	n := l.c.self()
 	l.c.mu.Lock()
 	agents := maps.Clone(l.c.agents)
@@ -100,6 +101,9 @@ func (l *ownLease) hold(ctx context.Context) error {
 		}
 	}
 	l.parts = max(l.parts, len(parts))
+	l.c.mu.Lock()
+	l.c.announced = began
+	l.c.mu.Unlock()
 	if n.Draining {
 		l.c.saidDraining()
 	}

@@ -38,6 +38,7 @@ type Observed struct {
 	Reason  string // in words for a person; may be empty
 
 	Endpoint string // the name of the VNC server that the session was given; empty: it has no name of its own
+	Lost     bool   // failed, because the agent heard of no edge within Lease
 }
 
 // alive tells whether there is something at the agent that could be stopped.

@@ -17,7 +17,8 @@ type limits struct {
 // view is what this edge knows of a session beside its row.
 type view struct {
 	now    time.Time
-	drives bool // this edge does what is to be done
+	seen   time.Time // since when the row is as it is, as this edge saw it
+	drives bool      // this edge does what is to be done
 
 	reach   reach         // of the agent that the session is placed on
 	since   time.Time     // away: when it went; unheard and elsewhere: until when to wait for it
@@ -165,6 +166,9 @@ func nextPending(s *store.Session, v view) step {
 }
 
 func (l limits) nextStarting(s *store.Session, v view) step {
+	if v.report.Lost {
+		return step{do: become, to: store.Pending, reason: v.report.Reason}
+	}
 	if v.report.State.over() {
 		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended before it was ready")}
 	}
@@ -172,7 +176,7 @@ func (l limits) nextStarting(s *store.Session, v view) step {
 	case left:
 		return step{do: become, to: store.Pending, reason: v.why}
 	case away:
-		if back := v.since.Add(connectGrace); v.now.Before(back) {
+		if back := v.since.Add(l.startLostAfter()); v.now.Before(back) {
 			return step{again: back}
 		}
 		return step{do: become, to: store.Pending, reason: v.why}
@@ -183,8 +187,8 @@ func (l limits) nextStarting(s *store.Session, v view) step {
 	case "": // the agent was away and came back without it
 		return step{do: become, to: store.Pending, reason: "the agent forgot it while it was away"}
 	}
-	// Nothing else writes to a starting session, so UpdatedAt is when it was told.
-	if timeout := s.UpdatedAt.Add(l.startTimeout); v.now.Before(timeout) {
+	// Nothing else writes to a starting session, so this is when it was told.
+	if timeout := v.seen.Add(l.startTimeout); v.now.Before(timeout) {
 		return step{again: timeout}
 	}
 	return step{do: become, to: store.Failed, viewers: tellEnded,
@@ -194,6 +198,9 @@ func (l limits) nextStarting(s *store.Session, v view) step {
 func (l limits) nextRunning(s *store.Session, v view) step {
 	switch v.report.State { // whether the agent is still there or not
 	case ObservedFailed:
+		if v.report.Lost {
+			return l.lost(tellOffline, v.report.Reason)
+		}
 		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended by itself")}
 	case ObservedEnded:
 		return step{do: become, to: store.Terminated, viewers: tellEnded, reason: v.report.Reason}

@@ -8,7 +8,8 @@ import (
 
 // record is what is kept in memory of one session. Guarded by Manager.mu.
 type record struct {
-	row *store.Session // the latest one seen, never changed; nil before the first
+	row  *store.Session // the latest one seen, never changed; nil before the first
+	seen time.Time      // when it was first seen as it is: other edges' clocks, and their changes, are not this one's
 
 	viewers int
 	untold  bool      // viewers came or went and no event told it
@@ -75,6 +76,9 @@ func (m *Manager) trackRow(s *store.Session) (viewers int) {
 	before := *r
 	row := *s
 	r.row = &row
+	if before.row == nil || !before.row.UpdatedAt.Equal(s.UpdatedAt) {
+		r.seen = time.Now()
+	}
 	r.usedStored, r.idleNear = s.LastActivity, s.EndsBecause == store.EndsIdle
 	if s.State == store.Running && !before.is(store.Running) {
 		r.idleFrom = time.Now()

@@ -101,12 +101,13 @@ func (m *Manager) known(s *store.Session, r *record) view {
 	_, v.refused = s.Refusals.By[s.AgentID]
 	v.drives = m.drives(s)
 	m.noteDriving(r, v.drives)
+	v.seen = r.seen
 	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
 	if s.AgentID != "" {
 		v.reach, v.since, v.why = m.reach(s.AgentID)
 		if m.clustered() && v.reach == away {
 			// An edge that the others can't reach, or this one alone can't, may still have the agent: then it has said so in the row.
-			v.since, v.doubt = latest(v.since, s.UpdatedAt), doubt
+			v.since, v.doubt = latest(v.since, r.seen), doubt
 		}
 		if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
 			v.report = l.reports[s.ID].Observed

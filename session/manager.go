@@ -47,10 +47,13 @@ type Options struct {
 	Reachable func(agentID string) bool
 	// Alive tells whether that edge is one of the cluster now.
 	Alive func(node string) bool
+	// Announced is when the other edges could last learn which agents are connected
+	// here; zero: never.
+	Announced func() time.Time
 
 	Strategy     string        // of balancer.ParseStrategy; empty: weighted_least_connections
 	Headroom     float64       // share of each agent's capacity that stays free, 0 to below 1
-	LostAfter    time.Duration // an agent away for this long has lost its sessions; 0: 10 min
+	LostAfter    time.Duration // an agent away for this long has lost its sessions; 0: 10 min. With RestartLost at least 30 s
 	RestartLost  bool          // what an agent has lost is started again elsewhere, as the same session; else it has failed
 	PerUser      int           // sessions of one owner that have not ended, at most; 0: no bound
 	StartTimeout time.Duration // from the agent's ack to a running desktop; 0: 60 s
@@ -116,6 +119,7 @@ type Manager struct {
 	reached map[string]bool               // by agent id: the latest answer of Reachable
 	gone    map[string]time.Time          // by agent id: since when no edge has a tunnel of it
 	watched map[string]map[string]watched // by session id and node: viewers on other edges
+	checked time.Time                     // when the latest recheck began that found nothing to put right
 }
 
 // New makes a Manager. It panics when o.Strategy is not a strategy: the config
@@ -135,6 +139,9 @@ func New(o Options) *Manager {
 		o.Metrics = NewMetrics(prometheus.NewRegistry())
 	}
 	o.LostAfter = orDefault(o.LostAfter, 10*time.Minute)
+	if o.RestartLost {
+		o.LostAfter = max(o.LostAfter, leastLostAfter)
+	}
 	o.StartTimeout = orDefault(o.StartTimeout, time.Minute)
 	o.Retention = orDefault(o.Retention, 7*24*time.Hour)
 	return &Manager{

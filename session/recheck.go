@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -25,11 +26,17 @@ func moving() []store.State {
 // ask for that look. Where there are other edges, it also finds the sessions for
 // which something is to be done and whose event was lost.
 func (m *Manager) recheck(ctx context.Context) {
+	began, wrong := time.Now(), false
 	err := m.eachOf(ctx, moving(), func(s *store.Session) {
-		if m.outdatedRow(s) || s.State == store.Unreachable && m.connected(s.AgentID) {
+		isWrong := s.State == store.Unreachable && m.connected(s.AgentID)
+		wrong = wrong || isWrong
+		if isWrong || m.outdatedRow(s) {
 			m.lookAnew(s.ID)
 		}
 	})
+	if err == nil && !wrong {
+		m.noteChecked(began)
+	}
 	if err != nil && ctx.Err() == nil {
 		m.o.Log.Warn("sessions that may wait for this edge could not be looked for; trying again in a few seconds", zap.Error(err))
 	}

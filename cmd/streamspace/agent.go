@@ -139,7 +139,7 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 	_, key := a.agent.Identity()
 	a.client.Store(tunnel.NewClient(tunnel.ClientOptions{
 		Edges: config.Edge, Token: token.secret, AgentKey: key, TLS: tlsConfig, Pinned: homeTLS, Log: log.Named("tunnel"), Reactor: loops,
-		Hello: a.agent.Hello, Command: a.agent.Command, Open: a.agent.Open, Greet: a.agent.Greet,
+		Hello: a.agent.Hello, Beat: a.agent.Beat, Command: a.agent.Command, Open: a.agent.Open, Greet: a.agent.Greet,
 	}))
 	return a, nil
 }

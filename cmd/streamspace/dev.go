@@ -144,11 +144,11 @@ func (c *devCommand) agentConfig(data, url, tokenFile string) *agentConfig {
 // devCredentials gives the login key and the join token of the folder, the
 // same at every start.
 func (e *edge) devCredentials(ctx context.Context, data string) (info devInfo, tokenFile string, err error) {
-	if info.APIKey, err = e.keepKey(ctx, filepath.Join(data, adminKeyFile), "dev", store.RoleAdmin); err != nil {
+	if info.APIKey, err = e.keepKey(ctx, filepath.Join(data, adminKeyFile), "", "dev", store.RoleAdmin); err != nil {
 		return info, "", err
 	}
 	tokenFile = filepath.Join(data, joinTokenFile)
-	if _, err = e.keepKey(ctx, tokenFile, "dev agent", store.RoleAgent); err != nil {
+	if _, err = e.keepKey(ctx, tokenFile, "", "dev agent", store.RoleAgent); err != nil {
 		return info, "", err
 	}
 	info.URL = e.address()

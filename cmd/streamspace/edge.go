@@ -178,6 +178,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		State:   e.agentState,
 		Beat:    func(id string, generation uint64) { e.sessions.AgentBeat(id, generation) },
 		Down:    e.agentDown,
+		Lease:   func() time.Duration { return e.sessions.Lease() },
 	}
 	if e.config.clustered() {
 		options.Homes, options.URL, options.Pin = e.wantedHomes, e.config.peerURL(), e.pin()
@@ -228,6 +229,7 @@ func (e *edge) openSessions(context.Context) error {
 		o.Drives = func(s *store.Session) bool { return e.cluster.Drives(s.ID, s.AgentID) }
 		o.Reachable = func(agentID string) bool { return len(e.cluster.Homes(agentID)) > 0 }
 		o.Alive = e.cluster.Alive
+		o.Announced = e.cluster.Announced
 	}
 	e.sessions = session.New(o)
 	return nil

@@ -90,7 +90,7 @@ func (e *edge) agentDown(agentID string, generation uint64, why tunnel.Down) {
 }
 
 func observed(r tunnel.Report) session.Observed {
-	return session.Observed{Session: r.Session, State: session.ObservedState(r.State), Reason: r.Reason, Endpoint: r.Endpoint}
+	return session.Observed{Session: r.Session, State: session.ObservedState(r.State), Reason: r.Reason, Endpoint: r.Endpoint, Lost: r.Lost}
 }
 
 func (e *edge) startSession(ctx context.Context, s *store.Session) error {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/zap"
@@ -86,6 +87,64 @@ func TestFirstKeysAreForTheirOwnerOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOfEdgesThatStartAtOnceOneMakesTheFirstKeys: they all look before one writes.
+func TestOfEdgesThatStartAtOnceOneMakesTheFirstKeys(t *testing.T) {
+	shared, _ := newcomer(t)
+	const edges = 8
+	looked := &sync.WaitGroup{}
+	looked.Add(edges)
+	var starting sync.WaitGroup
+	folders := make([]string, edges)
+	for i := range edges {
+		folder := t.TempDir()
+		folders[i] = folder
+		config := *shared.config
+		config.Node.ID, config.Node.DataDir = fmt.Sprintf("edge-%d", i), folder
+		e := &edge{config: &config, log: zap.NewNop(), auth: shared.auth, store: &patient{shared.store, looked}, public: shared.public, admin: shared.admin}
+		starting.Go(func() {
+			if err := e.writeFirstKeys(t.Context()); err != nil {
+				t.Errorf("%s: %v", e.config.Node.ID, err)
+			}
+		})
+	}
+	starting.Wait()
+	for _, name := range []string{adminKeyFile, joinTokenFile} {
+		var files int
+		for _, folder := range folders {
+			if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+				continue
+			}
+			files++
+			token, err := readToken(filepath.Join(folder, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := shared.auth.Key(t.Context(), token.secret); err != nil {
+				t.Errorf("%s in %s is no key: %v", name, folder, err)
+			}
+		}
+		if files != 1 {
+			t.Errorf("%d edges have a %s, want one", files, name)
+		}
+	}
+	if all, err := shared.store.Keys(t.Context()); err != nil || len(all) != 2 {
+		t.Errorf("%d keys, %v; want 2", len(all), err)
+	}
+}
+
+// patient is the store of an edge that has looked for keys when all have.
+type patient struct {
+	store.Store
+	looked *sync.WaitGroup
+}
+
+func (p *patient) Keys(ctx context.Context) ([]*store.Key, error) {
+	keys, err := p.Store.Keys(ctx)
+	p.looked.Done()
+	p.looked.Wait()
+	return keys, err
 }
 
 func TestNoKeyIsLostWhereverTheFirstStartIsKilled(t *testing.T) {

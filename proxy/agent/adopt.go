@@ -63,10 +63,13 @@ func (a *Agent) adopt(id string) {
 		a.claims.take(endpointClaim(r.Address), id)
 	}
 	_, markErr := os.Stat(filepath.Join(s.dir, stopFile))
+	_, fencedErr := os.Stat(filepath.Join(s.dir, fencedFile))
 	switch {
 	case !acknowledged || markErr == nil:
 		s.ask(errStopped)
 		a.resumeAs(s, tunnel.SessionStopping, func() { a.finish(s, errStopped) })
+	case a.lease.over() || fencedErr == nil:
+		a.giveUp(s, errFenced)
 	case err != nil:
 		a.giveUp(s, fmt.Errorf("its state on disk can't be read: %w", err))
 	case r.State == tunnel.SessionRunning:
@@ -126,7 +129,7 @@ func (a *Agent) endStrays() error {
 			continue
 		}
 		a.resume = append(a.resume, func() {
-			err := newTree(id).end(a.ctx, nil)
+			err := newTree(id, a.identity.ID).end(a.ctx, nil)
 			if err != nil && !errors.Is(err, context.Canceled) {
 				a.o.Log.Error("processes without a session can't be ended", zap.String("session", id), zap.Error(err))
 				return

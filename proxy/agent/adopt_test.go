@@ -200,7 +200,11 @@ func TestWhatAnAgentLeftIsAdoptedOrEnded(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(t, filepath.Join(data, sessionsFolder, id))
 			}
-			left := stray(t, "whoever", id)
+			before, err := loadIdentity(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := stray(t, before.ID, id)
 			a := startAgent(t, data, bareRuntime())
 			last := a.becomes(id, test.state)
 			wantWords(t, last.Reason, test.words)

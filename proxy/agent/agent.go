@@ -55,6 +55,7 @@ type Agent struct {
 	data     string // absolute
 	identity identity
 	lock     *os.File
+	lease    *lease
 	claims   *claims
 
 	ctx    context.Context // ended by halt
@@ -88,7 +89,10 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{o: o, data: data, lock: lock, claims: newClaims(), sessions: map[string]*session{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
-	if a.identity, err = loadIdentity(data); err == nil {
+	if a.lease, err = openLease(data); err == nil {
+		a.identity, err = loadIdentity(data)
+	}
+	if err == nil {
 		err = a.adoptAll()
 	}
 	if err != nil {
@@ -143,6 +147,7 @@ func (a *Agent) Identity() (id, key string) { return a.identity.ID, a.identity.K
 
 // Hello is what the agent says of itself now.
 func (a *Agent) Hello() tunnel.Hello {
+	a.fence()
 	hello := tunnel.Hello{
 		AgentID: a.identity.ID, Name: a.o.Name, Version: a.o.Version,
 		Capacity: a.o.Capacity, Weight: a.o.Weight, Labels: a.o.Labels,
@@ -163,7 +168,7 @@ func (a *Agent) Hello() tunnel.Hello {
 }
 
 // Run does what is left to do for the sessions of the agent before and looks
-// after log files, until ctx ends. Then it waits for every goroutine of the
+// after log files and the lease, until ctx ends. Then it waits for every goroutine of the
 // Agent; sessions run on. It returns nil and is called once.
 func (a *Agent) Run(ctx context.Context) error {
 	for _, r := range a.o.Runtimes {
@@ -180,6 +185,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.halt()
 			return nil
 		case <-every.C:
+			a.fence()
 			a.trimLogs()
 		}
 	}
@@ -262,5 +268,9 @@ func (a *Agent) halt() {
 // by it.
 func (a *Agent) Close() error {
 	a.halt()
-	return a.lock.Close()
+	var err error
+	if a.lease != nil {
+		err = a.lease.close()
+	}
+	return errors.Join(err, a.lock.Close())
 }

@@ -36,6 +36,9 @@ func (a *Agent) Command(ctx context.Context, c tunnel.Command) error {
 }
 
 func (a *Agent) startCommand(ctx context.Context, c tunnel.Command) error {
+	if a.fence() {
+		return tunnel.Errorf(tunnel.CodeUnavailable, "no edge has said for a while that sessions may live on the agent %s", a.o.Name)
+	}
 	r, config, err := a.plan(c)
 	if err != nil {
 		return err
@@ -220,6 +223,9 @@ func (a *Agent) stopCommand(ctx context.Context, id string) error {
 // Open connects to a session's VNC server; its error is a *tunnel.Error. The
 // caller closes the connection, a *tunnel.WebSocket when the server speaks that.
 func (a *Agent) Open(ctx context.Context, o tunnel.OpenRequest) (net.Conn, error) {
+	if a.fence() {
+		return nil, tunnel.Errorf(tunnel.CodeNoSession, "the desktop is being ended: %v", errFenced)
+	}
 	a.mu.Lock()
 	s := a.sessions[o.Session]
 	var state tunnel.SessionState

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -59,12 +60,14 @@ func Keep() error {
 	}
 }
 
-// keeping is the keeper's own view. All but hear runs on one goroutine, so a
+// keeping is the keeper's own view. All but hear and fence runs on one goroutine, so a
 // program is told as started before its end is.
 type keeping struct {
 	agent    net.Conn
 	tell     *gob.Encoder
 	programs map[int]bool
+	watching bool        // fence runs
+	fenced   atomic.Bool // nothing is started any more
 }
 
 func fileConn(descriptor uintptr) (net.Conn, error) {
@@ -95,6 +98,13 @@ func (k *keeping) start(o order) {
 }
 
 func (k *keeping) launch(o order) (process, error) {
+	if o.Lease != "" && !k.watching {
+		k.watching = true
+		go k.fence(o.Lease)
+	}
+	if k.fenced.Load() {
+		return process{}, errFenced
+	}
 	log, err := openLog(o.Log)
 	if err != nil {
 		return process{}, fmt.Errorf("the session's log can't be opened: %w", err)

@@ -31,7 +31,8 @@ type (
 	order struct {
 		Path, Dir, Log string // all absolute
 		Args, Env      []string
-		Display        bool // displayDescriptor is its descriptor 3
+		Display        bool   // displayDescriptor is its descriptor 3
+		Lease          string // the file of the agent's lease
 	}
 	// news answers an order, or tells the end of a program that was started.
 	news struct {

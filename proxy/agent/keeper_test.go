@@ -41,7 +41,7 @@ func kill(t *testing.T, p process) {
 // keeperOf is the session's keeper.
 func keeperOf(t *testing.T, id string) process {
 	t.Helper()
-	all := newTree(id)
+	all := anyTree(id)
 	if _, err := all.members(); err != nil || len(all.keepers) != 1 {
 		t.Fatalf("session %s has the keepers %v, %v; want one", id, all.keepers, err)
 	}
@@ -157,6 +157,10 @@ func TestSessionWithoutAKeeperIsAdopted(t *testing.T) {
 	id := plant(t, data, nil)
 	dir := filepath.Join(data, sessionsFolder, id)
 	r := &record{Runtime: "desktop", Type: TypeProcess, State: tunnel.SessionRunning, Boot: boot, Address: unixPrefix + filepath.Join(dir, socketFile)}
+	before, err := loadIdentity(data)
+	if err != nil {
+		t.Fatal(err)
+	}
 	nowhere, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +170,7 @@ func TestSessionWithoutAKeeperIsAdopted(t *testing.T) {
 		cmd := exec.Command(name, args...)
 		cmd.Dir = dir
 		cmd.ExtraFiles = []*os.File{nowhere} // for the server to write its display to
-		cmd.Env = environment(nil, id, "whoever", dir, "")
+		cmd.Env = environment(nil, id, before.ID, dir, "")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -199,7 +203,7 @@ func TestSessionWithoutAKeeperIsAdopted(t *testing.T) {
 	}
 	var members []process
 	eventually(t, "all of them run", func() error {
-		members, err = newTree(id, *r.Server, *r.Desktop).members()
+		members, err = anyTree(id, *r.Server, *r.Desktop).members()
 		if err == nil && len(members) != 5 {
 			err = fmt.Errorf("they are %v", members)
 		}

@@ -244,7 +244,7 @@ func (d *processDesktop) launch(ctx context.Context, template []string, words ma
 		return nil, tunnel.Errorf(tunnel.CodeRuntimeMissing, "%s is not installed", command[0])
 	}
 	started, err := d.above.launch(ctx, order{
-		Path: path, Args: command, Dir: folder, Log: filepath.Join(d.dir, logName), Display: display,
+		Path: path, Args: command, Dir: folder, Log: filepath.Join(d.dir, logName), Display: display, Lease: d.lease,
 		Env: environment(d.config.Env, d.session, d.agent, d.dir, d.record.Display),
 	})
 	if err != nil {
@@ -315,7 +315,7 @@ func (d *processDesktop) dial(ctx context.Context) (net.Conn, error) {
 func (d *processDesktop) welcome(io.ReadWriter) error { return nil }
 
 func (d *processDesktop) stop(ctx context.Context) error {
-	if err := newTree(d.session, d.leaders()...).end(ctx, d.record.Server); err != nil {
+	if err := newTree(d.session, d.agent, d.leaders()...).end(ctx, d.record.Server); err != nil {
 		return err
 	}
 	if d.record.Display != "" {

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 func errNotLinux() error {
@@ -18,6 +19,9 @@ func Keep() error { return errNotLinux() }
 
 func bootID() (string, error) { return "", errNotLinux() }
 
+// sinceBoot stands still, so no lease runs out: no desktop outlives its agent.
+func sinceBoot() time.Duration { return 0 }
+
 func processOf(int) (process, error) { return process{}, errNotLinux() }
 
 func (process) alive() bool { return false }
@@ -30,6 +34,6 @@ func unmountBeneath(string) error { return nil }
 
 type tree struct{}
 
-func newTree(string, ...process) *tree { return &tree{} }
+func newTree(string, string, ...process) *tree { return &tree{} }
 
 func (*tree) end(context.Context, *process) error { return nil }

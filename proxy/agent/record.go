@@ -13,7 +13,8 @@ import (
 // Files in a session's folder.
 const (
 	recordFile  = "session.json"
-	stopFile    = "stop" // its presence says that the session was told to end
+	stopFile    = "stop"   // its presence says that the session was told to end
+	fencedFile  = "fenced" // its presence says that the lease was over: the session may run elsewhere
 	socketFile  = "vnc.sock"
 	xauthFile   = "xauthority"
 	serverLog   = "server.log"

@@ -39,6 +39,7 @@ type place struct {
 	session string // its id
 	agent   string // the agent's id
 	keeper  string // Options.Keeper
+	lease   string // the file of the agent's lease, absolute
 	dir     string // the session's folder, absolute
 	config  RuntimeConfig
 	record  *record

@@ -51,7 +51,7 @@ func (a *Agent) newSession(id string, config RuntimeConfig, r *record) *session 
 	}
 	s.asked, s.ask = context.WithCancelCause(a.ctx)
 	s.desktop = newDesktop(place{
-		session: id, agent: a.identity.ID, keeper: a.o.Keeper, dir: s.dir, config: config, record: r, claims: a.claims, log: s.log,
+		session: id, agent: a.identity.ID, keeper: a.o.Keeper, lease: a.lease.path, dir: s.dir, config: config, record: r, claims: a.claims, log: s.log,
 		spawn: func(f func(ctx context.Context)) { a.tasks.Go(func() { f(a.ctx) }) },
 	})
 	return s
@@ -129,11 +129,14 @@ func (a *Agent) finish(s *session, why error) {
 		return
 	}
 	last := tunnel.Report{Session: s.id, State: tunnel.SessionFailed, Reason: why.Error()}
-	if asked {
+	switch {
+	case asked:
 		last.State, last.Reason = tunnel.SessionEnded, ""
 		if cause := context.Cause(s.asked); !errors.Is(cause, errStopped) {
 			last.Reason = cause.Error()
 		}
+	case errors.Is(why, errFenced), errors.Is(context.Cause(s.asked), errFenced), a.lease.over(): // whoever was first to see that, it or the keeper
+		last = fenced(s.id)
 	}
 	a.change(s, tunnel.SessionStopping, last.Reason)
 	ctx, cancel := context.WithTimeout(context.Background(), removeLimit)
@@ -144,7 +147,7 @@ func (a *Agent) finish(s *session, why error) {
 	}
 	if err != nil { // the next start of the agent tries again
 		s.log.Error("a session could not be ended wholly", zap.Error(err))
-		last.State, last.Reason = tunnel.SessionFailed, "it could not be ended wholly: "+err.Error()
+		last = tunnel.Report{Session: s.id, State: tunnel.SessionFailed, Reason: "it could not be ended wholly: " + err.Error()}
 	}
 	s.log.Info("session over", zap.String("state", string(last.State)), zap.String("reason", last.Reason))
 	a.claims.release(s.id)

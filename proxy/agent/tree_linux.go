@@ -31,19 +31,22 @@ const (
 // its environment and lost its parent before the first look, which is when the
 // session is ended.
 type tree struct {
-	mark     []byte
+	mark     []byte          // of the session, in a process's environment
+	agent    []byte          // who has the mark of another agent is that one's; nil: nobody is
 	sessions map[int]process // session ids of setsid(2), with the process that made each
 	known    map[process]bool
 	foreign  map[process]bool // looked at, without the mark
 	keepers  map[process]bool // at the last look: the keeper; several only where somebody forged it
 }
 
-// newTree takes the processes that the agent itself started, each the leader of
-// a session of its own. Leaders that have ended count too: their session's id
+// newTree is the session's tree at the agent of that id: another one on this host
+// may have the session by now. It takes the processes that the agent itself
+// started, each the leader of a session of its own. Leaders that have ended count too: their session's id
 // stays taken while processes are in it.
-func newTree(session string, leaders ...process) *tree {
+func newTree(session, agent string, leaders ...process) *tree {
 	t := &tree{
 		mark:     []byte(sessionVariable + "=" + session),
+		agent:    []byte(agent),
 		sessions: map[int]process{},
 		known:    map[process]bool{},
 		foreign:  map[process]bool{},
@@ -119,11 +122,25 @@ func (t *tree) has(s stat, byPID map[int]process) bool {
 	if t.foreign[p] {
 		return false
 	}
-	if slices.ContainsFunc(p.environment(), func(variable []byte) bool { return bytes.Equal(variable, t.mark) }) {
+	if t.marked(p.environment()) {
 		return true
 	}
 	t.foreign[p] = true
 	return false
+}
+
+// marked tells whether a process with that environment is the session's, and not
+// another agent's.
+func (t *tree) marked(environment [][]byte) (ours bool) {
+	for _, variable := range environment {
+		switch name, value, _ := bytes.Cut(variable, []byte("=")); {
+		case bytes.Equal(variable, t.mark):
+			ours = true
+		case t.agent != nil && string(name) == agentVariable && len(value) > 0 && !bytes.Equal(value, t.agent):
+			return false
+		}
+	}
+	return ours
 }
 
 // end ends every process of the tree: first the programs are asked, then made

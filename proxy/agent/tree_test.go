@@ -67,7 +67,7 @@ func treeOf(t *testing.T, id string, wanted ...string) (members []process) {
 	t.Helper()
 	eventually(t, "all of them run", func() error {
 		var err error
-		if members, err = newTree(id).members(); err != nil {
+		if members, err = anyTree(id).members(); err != nil {
 			return err
 		}
 		lines := "\n"
@@ -133,4 +133,18 @@ func TestKilledServerTakesAHostileDesktopWithIt(t *testing.T) {
 	wantWords(t, last.Reason, "Xtigervnc", "signal 9", "killed")
 	nothingLeft(t, data, id)
 	noneAlive(t, members)
+}
+
+// TestASessionMayBeAtTwoAgentsOfOneHost for as long as one of them ends what it
+// lost: the other's is left alone.
+func TestASessionMayBeAtTwoAgentsOfOneHost(t *testing.T) {
+	lost, now := startAgent(t, t.TempDir(), bareRuntime()), startAgent(t, t.TempDir(), bareRuntime())
+	id := lost.running("")
+	if err := now.command(tunnel.Command{Action: tunnel.ActionStart, Session: id}); err != nil {
+		t.Fatal(err)
+	}
+	now.becomes(id, tunnel.SessionRunning)
+	lost.stop(id)
+	lost.becomes(id, tunnel.SessionEnded)
+	now.greets(id)
 }

@@ -38,6 +38,9 @@ type ClientOptions struct {
 
 	// Hello is read anew at each connect. Its AgentID never changes.
 	Hello func() Hello
+	// Beat is called before a beat is sent, and what it returns with the Lease that
+	// the edge answers; not at all, when the edge does not answer. nil: nobody asks.
+	Beat func() (answered func(lease time.Duration))
 	// Command takes a command; its error becomes the ack. Commands for one
 	// session come one after another, for several at once. An id that was taken does
 	// not come again, whichever edges send it.

@@ -32,6 +32,10 @@ type HubOptions struct {
 	// none for all.
 	Homes func(agentID string) []Home
 
+	// Lease is asked at each beat: how long from now what runs at an agent may live
+	// without another beat, as Beat.Lease says it. It must not block. nil: for ever.
+	Lease func() time.Duration
+
 	// Admit decides on a control connection: token is the bearer token, key
 	// the agent's own secret. An *Error refuses and is told to the agent; any
 	// other error is logged and refuses with CodeUnavailable. nil admits all,

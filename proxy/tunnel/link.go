@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -38,10 +39,11 @@ type link struct {
 	retired  bool            // its bye is said because the edge is no home any more
 
 	mu      sync.Mutex
-	idle    map[net.Conn]struct{} // spares
-	dialing int                   // spares in the making
-	direct  *dialer               // to this very edge where edge may lead to others; or nil
-	around  bool                  // direct did not work: spares are made by edge
+	idle    map[net.Conn]struct{}                // spares
+	dialing int                                  // spares in the making
+	direct  *dialer                              // to this very edge where edge may lead to others; or nil
+	around  bool                                 // direct did not work: spares are made by edge
+	asked   map[uint64]func(lease time.Duration) // beats without an answer yet, by number
 }
 
 func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome Welcome, reports *reportQueue) *link {
@@ -52,6 +54,7 @@ func newLink(c *Client, edge *dialer, channel *channel, agentID string, welcome 
 		log:   c.o.Log.With(zap.String("edge", edge.home.URL), zap.String("node", welcome.Node), zap.Uint64("generation", welcome.Generation)),
 		dials: make(chan struct{}, dialsAtOnce),
 		idle:  make(map[net.Conn]struct{}),
+		asked: make(map[uint64]func(time.Duration)),
 	}
 	if welcome.URL != "" {
 		l.setDirect(Home{Node: welcome.Node, URL: welcome.URL, Pin: welcome.Pin})
@@ -88,6 +91,7 @@ func (l *link) sendBeats() {
 	ticker := time.NewTicker(l.welcome.Beat)
 	defer ticker.Stop()
 	for seq := uint64(1); ; seq++ {
+		l.asks(seq)
 		// The first goes at once, so that the edge learns of the streams that run on.
 		if l.channel.send(l.channel.ctx, Envelope{Beat: &Beat{Seq: seq, Streams: l.client.runningStreams(l.node)}}) != nil {
 			return
@@ -97,6 +101,29 @@ func (l *link) sendBeats() {
 		case <-l.channel.ctx.Done():
 			return
 		}
+	}
+}
+
+// asks notes that the beat seq is about to be sent.
+func (l *link) asks(seq uint64) {
+	if l.client.o.Beat == nil {
+		return
+	}
+	answered := l.client.o.Beat()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked[seq] = answered
+}
+
+// answered takes the edge's answer to a beat, and drops the beats before it, of
+// which there are few: without an answer the tunnel ends within two beats.
+func (l *link) answered(b *Beat) {
+	l.mu.Lock()
+	answered := l.asked[b.Seq]
+	maps.DeleteFunc(l.asked, func(seq uint64, _ func(time.Duration)) bool { return seq <= b.Seq })
+	l.mu.Unlock()
+	if answered != nil {
+		answered(b.Lease)
 	}
 }
 
@@ -127,6 +154,7 @@ func (l *link) sendReports() {
 func (l *link) handle(m Envelope) error {
 	switch {
 	case m.Beat != nil:
+		l.answered(m.Beat)
 		return nil
 	case m.Streams != nil:
 		l.more(m.Streams.More)

@@ -123,6 +123,12 @@ type Homes struct {
 type Beat struct {
 	Seq     uint64 `json:"seq"`
 	Streams int    `json:"streams"` // that run now between this edge and the agent, of any generation
+
+	// Lease is the edge's answer to how long the agent's sessions may live without
+	// another such answer, counted from when the agent sent the beat: nanoseconds.
+	// Then they may be started elsewhere, and the agent has ended them before. 0: for
+	// ever. Negative: the edge can't say, and what was said before holds.
+	Lease time.Duration `json:"lease,omitempty"`
 }
 
 // Action is what a command asks for.
@@ -169,6 +175,7 @@ type Report struct {
 	Reason  string       `json:"reason,omitempty"` // for a person
 
 	Endpoint string `json:"endpoint,omitempty"` // the name of the one that the session has; empty: it has none, or one without a name
+	Lost     bool   `json:"lost,omitempty"`     // failed, because Beat.Lease was over: it may be started elsewhere
 }
 
 // Streams asks the agent for more stream connections at once.

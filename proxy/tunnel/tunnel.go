@@ -196,7 +196,11 @@ func (t *tunnel) handle(m Envelope) error {
 				return err
 			}
 		}
-		return t.channel.send(t.channel.ctx, Envelope{Beat: m.Beat})
+		answer := Beat{Seq: m.Beat.Seq, Streams: m.Beat.Streams}
+		if t.hub.o.Lease != nil {
+			answer.Lease = t.hub.o.Lease()
+		}
+		return t.channel.send(t.channel.ctx, Envelope{Beat: &answer})
 	case m.Ack != nil:
 		t.mu.Lock()
 		defer t.mu.Unlock()

@@ -57,9 +57,10 @@ func (u *upstream) usable() bool {
 
 // stays tells whether a client that has the upstream's cookie may come back. One
 // that was not checked yet has not been found down: an edge that starts, or whose
-// config was reloaded, does not part clients from their upstreams.
-func (u *upstream) stays() bool {
-	return u.setting != Disabled && (u.down == "" || u.down == firstCheck)
+// config was reloaded, does not part clients from their upstreams. Nor do checks
+// that the pool does not believe.
+func (u *upstream) stays(by trust) bool {
+	return u.setting != Disabled && (by.panics || u.down == "" || u.down == firstCheck)
 }
 
 // known is what the checks have found so far.

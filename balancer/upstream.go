@@ -35,7 +35,7 @@ type upstream struct {
 	held     *int // active of all that have its id and URL: a reload that changes how the server is met does not empty it
 
 	setting    Setting
-	drainEnds  time.Time // when Draining becomes Disabled and upgraded connections end
+	drainEnds  time.Time // when Draining becomes Disabled and upgraded connections end; those of what is removed end in any case
 	down       string    // why its check holds it for down; empty: it is up, or not checked
 	asked      int       // the weight that it asks for; noWish: its own
 	leaving    bool      // it says that it drains

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -91,10 +92,13 @@ func TestPanicKeepsClientsWhereTheyAre(t *testing.T) {
 		p.Policy, p.Passive.Panic, p.Affinity = RoundRobin, 0.5, &AffinityConfig{Cookie: "C", TTL: time.Hour, Path: "/"}
 	}, servers...))
 	p := e.table.Load().pools[0]
+	p.mu.Lock()
+	upstreams := slices.Clone(p.upstreams)
+	p.mu.Unlock()
 	client := e.client()
 	client.Jar, _ = cookiejar.New(nil)
 	_, first := get(t, client, e.url("/"))
-	for i, u := range p.upstreams {
+	for i, u := range upstreams {
 		p.turned(context.Background(), u, false, fmt.Sprint("test ", i))
 	}
 	for range 6 {
@@ -110,7 +114,7 @@ func TestPanicKeepsClientsWhereTheyAre(t *testing.T) {
 			t.Fatalf("a client of %s was sent to %s", second, body)
 		}
 	}
-	if _, err := e.Set("web", p.upstreams[(at+1)%3].id, Disabled, 0); err != nil {
+	if _, err := e.Set("web", upstreams[(at+1)%3].id, Disabled, 0); err != nil {
 		t.Fatal(err)
 	}
 	for range 6 {

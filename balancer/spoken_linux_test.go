@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,8 +34,9 @@ func TestAnUpstreamThatSpeaksFirstHasFailed(t *testing.T) {
 				}
 				return conn, err
 			}
-			if response, _ := get(t, e.client(), e.url("/")); response.StatusCode != http.StatusBadGateway {
-				t.Errorf("status %d", response.StatusCode)
+			response, body := get(t, e.client(), e.url("/"))
+			if response.StatusCode != http.StatusBadGateway || !strings.Contains(body, "gave no valid answer") {
+				t.Errorf("%s: %s", response.Status, body)
 			}
 			if dials := dials.Load(); dials > defaultAttempts {
 				t.Errorf("it was connected to %d times for one request", dials)

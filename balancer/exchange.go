@@ -68,8 +68,10 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 		if err = ls.send(l, request, bodyOnly); !errors.Is(err, errStirred) {
 			break
 		}
-		if !v.letGo() {
-			return nil, ls.fail(v, l, err) // cut, since the client has gone
+		if there := v.letGo(); !there || !l.used { // cut, since the client has gone, or no end of what has waited
+			failed := ls.fail(v, l, err)
+			failed.untouched = true
+			return nil, failed
 		}
 		ls.drop(l)
 		l = nil

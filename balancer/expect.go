@@ -30,7 +30,7 @@ func (b *Balancer) Expect(ctx *fasthttp.RequestCtx, r *Route) (status int) {
 		return fasthttp.StatusContinue
 	}
 	s := b.begin(ctx, r)
-	s.asks = true
+	s.asks, s.last = true, ctx.Request.Header.ConnectionClose()
 	s.serve()
 	if s.asked != nil {
 		ctx.SetUserValue(expecting{}, s)
@@ -71,6 +71,9 @@ func (s *serving) goOnExpected() {
 		s.refuseBody(err)
 	} else {
 		s.find(time.Now())
+	}
+	if s.last { // the server looks for that in what has become the upstream's request
+		s.ctx.SetConnectionClose()
 	}
 	s.tellUnread()
 	if !s.streams {

@@ -189,3 +189,22 @@ func TestAGoServerGetsTheBodyItReadsOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestTheLastRequestOfAConnectionMayExpect: the connection ends with its answer.
+func TestTheLastRequestOfAConnectionMayExpect(t *testing.T) {
+	reads := startServer(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	e := startEdge(t, onePool(nil, reads))
+	for _, request := range []string{
+		"POST / HTTP/1.1\r\n" + expects + "Connection: close\r\nContent-Length: 4\r\n\r\nbody",
+		"POST / HTTP/1.1\r\n" + expects + "Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+	} {
+		conn := e.dial()
+		_ = conn.SetDeadline(time.Now().Add(hang))
+		_, _ = io.WriteString(conn, request)
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.Contains(string(answer), "\r\nConnection: close\r\n") {
+			t.Errorf("%q, %v", answer, err)
+		}
+		conn.Close()
+	}
+}

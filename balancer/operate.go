@@ -130,8 +130,11 @@ func (u *upstream) remove(until time.Time) {
 		return
 	}
 	u.removed = true
+	if u.setting != Draining {
+		u.drainEnds = until
+	}
 	if u.setting == Enabled {
-		u.setting, u.drainEnds = Draining, until
+		u.setting = Draining
 	}
 }
 
@@ -168,6 +171,9 @@ func (p *pool) sweep(now time.Time) (empty bool) {
 			u.setting = Disabled
 			u.end(errDrained)
 			p.changed(u, "drained", "its drain is over")
+		}
+		if u.removed && !now.Before(u.drainEnds) { // it was disabled
+			u.end(errDrained)
 		}
 		if u.removed && u.active == 0 {
 			u.end(errDrained)

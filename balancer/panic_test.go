@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -74,6 +78,49 @@ func TestPanicIsTold(t *testing.T) {
 	want(false, 2, "info: web: 2 of 4")
 	if events != 8 {
 		t.Errorf("%d events of six changes, a panic and its end", events)
+	}
+}
+
+// TestPanicKeepsClientsWhereTheyAre: checks that are not believed part nobody from
+// an upstream that serves. One that is down indeed loses its clients.
+func TestPanicKeepsClientsWhereTheyAre(t *testing.T) {
+	var servers []*httptest.Server
+	for i := range 3 {
+		servers = append(servers, named(t, fmt.Sprint(i)))
+	}
+	e := startEdge(t, onePool(func(p *PoolConfig) {
+		p.Policy, p.Passive.Panic, p.Affinity = RoundRobin, 0.5, &AffinityConfig{Cookie: "C", TTL: time.Hour, Path: "/"}
+	}, servers...))
+	p := e.table.Load().pools[0]
+	p.mu.Lock()
+	upstreams := slices.Clone(p.upstreams)
+	p.mu.Unlock()
+	client := e.client()
+	client.Jar, _ = cookiejar.New(nil)
+	_, first := get(t, client, e.url("/"))
+	for i, u := range upstreams {
+		p.turned(context.Background(), u, false, fmt.Sprint("test ", i))
+	}
+	for range 6 {
+		if _, body := get(t, client, e.url("/")); body != first {
+			t.Fatalf("a client of %s was sent to %s", first, body)
+		}
+	}
+	at, _ := strconv.Atoi(first)
+	servers[at].Close()
+	_, second := get(t, client, e.url("/"))
+	for range 6 {
+		if _, body := get(t, client, e.url("/")); body != second || body == first {
+			t.Fatalf("a client of %s was sent to %s", second, body)
+		}
+	}
+	if _, err := e.Set("web", upstreams[(at+1)%3].id, Disabled, 0); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		if _, body := get(t, client, e.url("/")); body == fmt.Sprint((at+1)%3) {
+			t.Fatal("one that is disabled serves")
+		}
 	}
 }
 

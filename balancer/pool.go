@@ -119,7 +119,7 @@ func (p *pool) choose(w *wish, now time.Time) (*upstream, error) {
 			if u.replaced {
 				break
 			}
-			if u.mark == w.mark && u.stays() && !now.Before(u.outUntil) && !slices.Contains(w.tried, u) {
+			if u.mark == w.mark && u.stays(p.trust) && !now.Before(u.outUntil) && !slices.Contains(w.tried, u) {
 				if u.full() {
 					return nil, nil
 				}

@@ -53,7 +53,7 @@ func failedWords(f *failure) string {
 		return "the upstream's certificate is not trusted"
 	case errors.As(f.err, &alert), errors.As(f.err, &record):
 		return "the upstream and this server can't agree on TLS"
-	case f.untouched:
+	case f.untouched && !errors.Is(f.err, errStirred):
 		return "the upstream can't be reached"
 	}
 	return "the upstream gave no valid answer"

@@ -158,6 +158,40 @@ func TestADrainIsOfAServer(t *testing.T) {
 	}
 }
 
+// TestWhatIsRemovedEndsAlsoWhereItWasDisabled: nobody can reach its upgraded
+// connections any more but by their end.
+func TestWhatIsRemovedEndsAlsoWhereItWasDisabled(t *testing.T) {
+	b := New(Options{Metrics: NewMetrics(prometheus.NewRegistry()), Secret: make([]byte, 32)})
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	c := PoolConfig{Name: "web", Upstreams: []UpstreamConfig{{ID: "a", URL: "http://127.0.0.1:1"}, {ID: "b", URL: "http://127.0.0.1:2"}}}
+	b.Load(Config{Pools: []PoolConfig{c}})
+	p := b.table.Load().pools[0]
+	u := p.upstreams[0]
+	u.take()
+	upgraded := p.switched(u, 1)
+	if _, err := b.Set("web", "a", Disabled, 0); err != nil {
+		t.Fatal(err)
+	}
+	sweep := func(after time.Duration) error {
+		p.sweep(time.Now().Add(after))
+		return upgraded.Err()
+	}
+	if sweep(24*time.Hour) != nil {
+		t.Error("to disable it ends what runs there")
+	}
+	c.Upstreams = c.Upstreams[1:]
+	b.Load(Config{Pools: []PoolConfig{c}})
+	if sweep(59*time.Minute) != nil {
+		t.Error("it ends before the pool's drain")
+	}
+	if sweep(61*time.Minute) == nil {
+		t.Error("it stays for ever")
+	}
+	if state := u.state(p, time.Now()).State; state != "disabled" {
+		t.Errorf("it is %s", state)
+	}
+}
+
 // TestAnOldCheckSaysNothing: its result may come when it was replaced already.
 func TestAnOldCheckSaysNothing(t *testing.T) {
 	b := New(Options{Metrics: NewMetrics(prometheus.NewRegistry()), Secret: make([]byte, 32)})

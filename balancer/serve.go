@@ -65,6 +65,7 @@ type serving struct {
 	refused  *refusal // nil: the answer is an upstream's
 	streams  bool     // it goes on when the handler has returned
 	asks     bool     // the client waits for an upstream's word before it sends the body
+	last     bool     // of its connection, said a client that asks
 
 	// For the metrics and the access log; see record.go.
 	tries            int              // how often it was sent

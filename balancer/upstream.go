@@ -35,7 +35,7 @@ type upstream struct {
 	held     *int // active of all that have its id and URL: a reload that changes how the server is met does not empty it
 
 	setting    Setting
-	drainEnds  time.Time // when Draining becomes Disabled and upgraded connections end
+	drainEnds  time.Time // when Draining becomes Disabled and upgraded connections end; those of what is removed end in any case
 	down       string    // why its check holds it for down; empty: it is up, or not checked
 	asked      int       // the weight that it asks for; noWish: its own
 	leaving    bool      // it says that it drains
@@ -57,9 +57,10 @@ func (u *upstream) usable() bool {
 
 // stays tells whether a client that has the upstream's cookie may come back. One
 // that was not checked yet has not been found down: an edge that starts, or whose
-// config was reloaded, does not part clients from their upstreams.
-func (u *upstream) stays() bool {
-	return u.setting != Disabled && (u.down == "" || u.down == firstCheck)
+// config was reloaded, does not part clients from their upstreams. Nor do checks
+// that the pool does not believe.
+func (u *upstream) stays(by trust) bool {
+	return u.setting != Disabled && (by.panics || u.down == "" || u.down == firstCheck)
 }
 
 // known is what the checks have found so far.

@@ -20,7 +20,9 @@ const (
 
 // spareIdle waits until clients have no connection left, or for the grace, at most
 // a sixth of the drain's time, since it began. Those that are not idle end by
-// themselves with the answers to what they carry.
+// themselves with the answers to what they carry. Among them are those whose
+// client has not said yet that it speaks HTTP/2, which is why that goes on
+// meanwhile.
 func (e *edge) spareIdle(ctx context.Context, began time.Time) {
 	ctx, cancel := context.WithDeadline(ctx, began.Add(min(idleGrace, e.config.Drain.Timeout.std()/6)))
 	defer cancel()

@@ -312,11 +312,9 @@ func (e *edge) drain() error {
 	}
 	e.handOver(ctx, e.config.Drain.Timeout.std()/6) // a sixth of the time to spread the reconnects, the rest for stragglers
 	e.endEvents()
+	e.spareIdle(ctx, began)
 	var requests errgroup.Group
-	requests.Go(func() error {
-		e.spareIdle(ctx, began)
-		return e.server.ShutdownWithContext(ctx)
-	})
+	requests.Go(func() error { return e.server.ShutdownWithContext(ctx) })
 	if e.http2 != nil {
 		requests.Go(func() error { return errors.Join(e.http2.Shutdown(ctx), e.inside.ShutdownWithContext(ctx)) })
 	}

@@ -33,16 +33,18 @@ type fleet struct {
 	consoles         []*randomServer
 	links            links // of plan.linked
 
-	mu   sync.Mutex
-	pids map[string]int // of edges and agents by name
+	mu        sync.Mutex
+	pids      map[string]int // of edges and agents by name
+	processes []*process     // that there have been
 }
 
 // fleetPlan is how large a fleet is.
 type fleetPlan struct {
-	consoles, desktops int   // of each agent
-	viewers            int   // of all consoles together
-	picture            int64 // what a console sends a viewer before it echoes, in bytes
-	pace               time.Duration
+	consoles, desktops int           // of each agent
+	viewers            int           // of all consoles together
+	picture            int64         // what a console sends a viewer before it echoes, in bytes
+	pace               time.Duration // between two lines of a viewer
+	check              time.Duration // between two looks of an edge at another
 	// linked: databases, edges and agents reach each other by links that can be
 	// brought into trouble, and PostgreSQL by PgBouncers.
 	linked bool
@@ -59,7 +61,7 @@ const fleetSize = 3 // edges, and agents
 
 // smallFleet is large enough for what happens to a stream.
 func smallFleet() fleetPlan {
-	return fleetPlan{consoles: 2, desktops: 1, viewers: 18, picture: 256 << 10, pace: 50 * time.Millisecond, redis: redisAlone}
+	return fleetPlan{consoles: 2, desktops: 1, viewers: 18, picture: 256 << 10, pace: 50 * time.Millisecond, check: 500 * time.Millisecond, redis: redisAlone}
 }
 
 func startFleet(t *testing.T) *fleet {
@@ -84,9 +86,9 @@ tls: {self_signed: true}
 node: {id: edge-%d, data_dir: %q}
 store: {postgres: {%s, timeout: 10s}}
 redis: {%s}
-cluster: {url: "https://%s", check: {interval: 500ms}}
+cluster: {url: "https://%s", check: {interval: %s}}
 drain: {timeout: 12s}
-`, address, admin, i+1, f.edgeFolder(i), store, redis, f.links.homes[i].addr))
+`, address, admin, i+1, f.edgeFolder(i), store, redis, f.links.homes[i].addr, plan.check))
 		f.edges = append(f.edges, &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, data: f.edgeFolder(i)})
 		f.startEdge(i) // the first makes the keys of all
 		f.doors = append(f.doors, &installation{t: t, URL: "https://" + f.links.doors[i].addr, APIKey: f.edges[i].APIKey})

@@ -60,6 +60,7 @@ func (f *fleet) watch(d desktops) *audience {
 		w := &watcher{f: f, number: i, id: s.ID, at: (i + i/len(d.consoles)) % len(f.edges), seed: uint64(i) << 24, page: newPageMimic(policy, uint64(i))}
 		a.watchers = append(a.watchers, w)
 		a.owner.Go(func() { w.run(ctx) })
+		time.Sleep(5 * time.Millisecond) // people do not come all at once
 	}
 	f.t.Cleanup(a.end)
 	a.allSee()
@@ -82,10 +83,13 @@ func (a *audience) end() {
 // from now on.
 func (a *audience) allSee() {
 	a.t.Helper()
-	for _, w := range a.watchers {
-		_, before, _ := w.now()
+	before := make([]int, len(a.watchers))
+	for i, w := range a.watchers {
+		_, before[i], _ = w.now()
+	}
+	for i, w := range a.watchers {
 		eventually(a.t, "every viewer sees its console", func() error {
-			if at, rounds, endings := w.now(); rounds < before+2 {
+			if at, rounds, endings := w.now(); rounds < before[i]+2 {
 				return fmt.Errorf("the one of %s, now at edge %d, does not; it was told %v", w.id, at+1, endings)
 			}
 			return nil

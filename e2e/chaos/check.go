@@ -55,7 +55,7 @@ func Check(h *History) (all []Violation) {
 		}
 	}
 	for _, ticket := range sorted(took) {
-		if times := took[ticket]; len(times) > 1 && !h.excused(times) {
+		if times := took[ticket]; len(times) > 1 && !slices.Contains(h.Unnoted, ticket) && !h.duringOutage(times) {
 			found(TicketsOnce, "%s was used at %v", ticket, times)
 		}
 	}
@@ -111,13 +111,14 @@ func inTwoSamples(before, after Sample, found func(Rule, string, ...any)) {
 	}
 }
 
-// excused is whether an outage was at or between these uses of a ticket.
-func (h *History) excused(times []time.Time) bool {
+// duringOutage is whether an outage was at or between these uses of a ticket.
+func (h *History) duringOutage(times []time.Time) bool {
 	first, last := slices.MinFunc(times, time.Time.Compare), slices.MaxFunc(times, time.Time.Compare)
 	return slices.ContainsFunc(h.Outages, func(o Outage) bool { return !o.From.After(last) && !o.To.Before(first) })
 }
 
-// UsedAgain counts the tickets that opened more than one stream, excused or not.
+// UsedAgain counts the tickets that opened more than one stream, also those that
+// could, Redis being away.
 func UsedAgain(h *History) (n int) {
 	took := map[string]int{}
 	for _, use := range h.Uses {

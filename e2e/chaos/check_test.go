@@ -69,6 +69,8 @@ func TestCheckFindsEachViolation(t *testing.T) {
 		"an outage between two uses":      {func(h *History) { again(1, 9)(h); h.Outages = []Outage{{at(5), at(7)}} }, nil},
 		"an outage after both":            {func(h *History) { again(1, 4)(h); h.Outages = []Outage{{at(5), at(7)}} }, []Rule{TicketsOnce}},
 		"an outage before both":           {func(h *History) { again(8, 9)(h); h.Outages = []Outage{{at(5), at(7)}} }, []Rule{TicketsOnce}},
+		"an edge that could not note it":  {func(h *History) { again(1, 4)(h); h.Unnoted = []string{"t"} }, nil},
+		"one that noted another":          {func(h *History) { again(1, 4)(h); h.Unnoted = []string{"u"} }, []Rule{TicketsOnce}},
 		"a VNC server of one that ended":  {left("ended", 1), []Rule{NoOrphans}},
 		"a folder of one that ended":      {left("ended", 0), []Rule{NoOrphans}},
 		"a VNC server of one never known": {left("stranger", 1), []Rule{NoOrphans}},

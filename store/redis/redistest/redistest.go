@@ -142,6 +142,15 @@ func (s *Server) Client() *goredis.Client {
 	return c
 }
 
+// Info asks for a section of INFO, of a server that may not answer.
+func (s *Server) Info(section string) (string, error) {
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
+	defer func() { _ = c.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return c.Info(ctx, section).Result()
+}
+
 // do runs a command that has to work.
 func (s *Server) do(args ...any) {
 	s.t.Helper()

@@ -92,9 +92,7 @@ func startChaos(t *testing.T, plan chaosPlan) *chaosRun {
 	t.Helper()
 	size := fleetPlan{consoles: 18, desktops: 2, viewers: 200, picture: 32 << 10, pace: 200 * time.Millisecond, check: time.Second, linked: true, redis: plan.redis}
 	r := &chaosRun{t: t, f: startFleetOf(t, size), agents: map[string]string{}}
-	r.t.Logf("XX fleet %s", time.Now())
 	r.d = r.f.populate()
-	r.t.Logf("XX populated %s", time.Now())
 	hosts, err := r.f.edges[0].hosts()
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +101,6 @@ func startChaos(t *testing.T, plan chaosPlan) *chaosRun {
 		r.agents[s.ID] = hosts[slices.IndexFunc(hosts, func(h host) bool { return h.ID == s.AgentID })].Name
 	}
 	r.a = r.f.watch(r.d)
-	r.t.Logf("XX watched %s", time.Now())
 	r.w = r.f.witness(r.d, plan.seed)
 	r.report = chaos.Report{Seed: plan.seed, Redis: plan.redis, Edges: fleetSize, Agents: fleetSize, Sessions: len(r.all()), Viewers: len(r.a.watchers)}
 	return r
@@ -129,17 +126,12 @@ func (r *chaosRun) suffer(step chaos.Step, faults []fault) {
 		troubles = append(troubles, tr)
 	}
 	time.Sleep(step.Hold)
-	over := time.Now()
 	for _, tr := range slices.Backward(troubles) {
 		tr.heal()
 	}
-	r.t.Logf("XX healed %s", time.Since(over))
 	r.f.settled()
-	r.t.Logf("XX settled %s", time.Since(over))
 	r.running()
-	r.t.Logf("XX running %s", time.Since(over))
 	r.a.allSee()
-	r.t.Logf("XX allsee %s", time.Since(over))
 	ended := time.Now()
 	if slices.ContainsFunc(faults, func(f fault) bool { return f.part == ofRedis }) {
 		r.w.Write(func(h *chaos.History) { h.Outages = append(h.Outages, chaos.Outage{From: began, To: ended}) })
@@ -160,6 +152,7 @@ func (r *chaosRun) suffer(step chaos.Step, faults []fault) {
 		figures.Goals = troubles[0].goals(figures)
 		figures.Step += ": " + troubles[0].victim
 	}
+	r.t.Logf("well again after %s", ended.Sub(began).Round(time.Millisecond))
 	r.report.Steps = append(r.report.Steps, figures)
 }
 

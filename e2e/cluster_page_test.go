@@ -154,9 +154,12 @@ func (p *pageMimic) pause(ctx context.Context, word string, err error, lived tim
 	if lived >= p.settled {
 		p.wait = p.shortest
 	}
-	if word == "node_draining" {
+	switch {
+	case word == "node_draining" && lived > 0:
 		p.sleep(ctx, time.Duration(p.random.Float64()*float64(p.handOver)))
 		return
+	case word == "node_draining":
+		h.after = 0
 	}
 	p.sleep(ctx, h.after+p.wait/2+time.Duration(p.random.Float64()*float64(p.wait/2)))
 	p.wait = min(2*p.wait, p.longest)

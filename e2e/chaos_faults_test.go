@@ -131,12 +131,12 @@ func chaosFaults() []fault {
 			master.Pause()
 			return trouble{victim: "the master", touches: nobody, heal: master.Resume, goals: noGap}, nil
 		}},
-		betweenHomes("black hole between an agent and an edge", agentName, chaos.Trouble{Hold: chaos.BothWays}),
-		betweenHomes("one-way loss between an agent and an edge", agentName, chaos.Trouble{Hold: chaos.ToClient}),
-		betweenHomes("resets between an agent and an edge", agentName, chaos.Trouble{Reset: true}),
-		betweenHomes("black hole between two edges", edgeName, chaos.Trouble{Hold: chaos.BothWays}),
-		betweenHomes("one-way loss between two edges", edgeName, chaos.Trouble{Hold: chaos.ToServer}),
-		betweenHomes("resets between two edges", edgeName, chaos.Trouble{Reset: true}),
+		betweenHomes("black hole between an agent and an edge", tunnels, chaos.Trouble{Hold: chaos.BothWays}),
+		betweenHomes("one-way loss between an agent and an edge", tunnels, chaos.Trouble{Hold: chaos.ToClient}),
+		betweenHomes("resets between an agent and an edge", tunnels, chaos.Trouble{Reset: true}),
+		betweenHomes("black hole between two edges", hops, chaos.Trouble{Hold: chaos.BothWays}),
+		betweenHomes("one-way loss between two edges", hops, chaos.Trouble{Hold: chaos.ToServer}),
+		betweenHomes("resets between two edges", hops, chaos.Trouble{Reset: true}),
 		beforeStore("black hole between an edge and PostgreSQL", ofDatabase, chaos.Trouble{Hold: chaos.BothWays}),
 		beforeStore("latency of 50 ms between an edge and PostgreSQL", ofDatabase, chaos.Trouble{Delay: 50 * time.Millisecond}),
 		beforeStore("resets between an edge and PostgreSQL", ofDatabase, chaos.Trouble{Reset: true}),
@@ -157,19 +157,59 @@ func (r *chaosRun) standStill(name string, p *process) trouble {
 	return trouble{victim: name, heal: func() { p.signal(syscall.SIGCONT) }, goals: noGap}
 }
 
-// betweenHomes is trouble on the way from an agent, or an edge, to an edge.
-func betweenHomes(name string, from func(i int) string, what chaos.Trouble) fault {
+// betweenHomes is trouble on a way to an edge, one of those that ways finds in use.
+func betweenHomes(name string, ways func(r *chaosRun) ([]way, error), what chaos.Trouble) fault {
 	return fault{name, ofLink, func(r *chaosRun, pick uint64) (trouble, error) {
-		to, caller := r.edge(pick), from(int(pick/fleetSize)%fleetSize)
-		if caller == edgeName(to) {
-			to = (to + 1) % fleetSize
+		used, err := ways(r)
+		if err != nil {
+			return trouble{}, err
 		}
+		if len(used) == 0 {
+			return trouble{}, errors.New("there is no such way in use")
+		}
+		caller, to := used[pick%uint64(len(used))].from, used[pick%uint64(len(used))].to
 		return linkTrouble(r.f.links.homes[to:to+1], caller, what, caller+" to "+edgeName(to), func(s streamPath) bool {
 			byHop := s.edge == caller && s.carrier == edgeName(to)
 			byTunnel := s.agent == caller && (s.carrier == edgeName(to) || s.carrier == "" && s.edge == edgeName(to))
 			return byHop || byTunnel
 		}), nil
 	}}
+}
+
+// way is from an agent or an edge to an edge.
+type way struct {
+	from string
+	to   int
+}
+
+// tunnels are the ways from agents to their homes.
+func tunnels(r *chaosRun) (all []way, err error) {
+	hosts, err := r.f.working()[0].hosts()
+	slices.SortFunc(hosts, func(a, b host) int { return strings.Compare(a.Name, b.Name) })
+	for _, h := range hosts {
+		for i := range r.f.edges {
+			if slices.Contains(h.Homes, edgeName(i)) {
+				all = append(all, way{h.Name, i})
+			}
+		}
+	}
+	return all, err
+}
+
+// hops are the ways between edges by which streams go.
+func hops(r *chaosRun) (all []way, err error) {
+	for to, log := range r.f.carriers() {
+		streams := log.carried()
+		for from := range r.f.edges {
+			for stream, open := range streams {
+				if open && strings.HasPrefix(stream, edgeName(from)) {
+					all = append(all, way{edgeName(from), to})
+					break
+				}
+			}
+		}
+	}
+	return all, nil
 }
 
 // beforeEdge is trouble on the way from all viewers to an edge.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ func readChaosPlan(t *testing.T) (p chaosPlan) {
 // installation, one by one; with it all of them, and then pairs until it is over.
 func TestChaos(t *testing.T) {
 	plan := readChaosPlan(t)
-	faults, hold := chaosFaults(), 2*time.Second
+	faults, hold := chaosFaults(), 4*time.Second
 	if plan.duration == 0 {
 		faults, hold = faults[:5], 500*time.Millisecond
 	}
@@ -83,7 +84,9 @@ func TestChaos(t *testing.T) {
 		if len(both) > 1 && both[0].part == both[1].part {
 			continue
 		}
-		r.suffer(step, both)
+		if !r.suffer(step, both) {
+			break
+		}
 	}
 	r.judge(plan)
 }
@@ -109,9 +112,10 @@ func startChaos(t *testing.T, plan chaosPlan) *chaosRun {
 func (r *chaosRun) all() []desktop { return slices.Concat(r.d.consoles, r.d.real) }
 
 // suffer has a step's faults happen and end, waits until all is well, and writes
-// down what it came to.
-func (r *chaosRun) suffer(step chaos.Step, faults []fault) {
+// down what it came to. It is false when something has gone wrong that must not.
+func (r *chaosRun) suffer(step chaos.Step, faults []fault) bool {
 	r.t.Helper()
+	r.a.spread()
 	r.t.Logf("%s: %s", time.Now().Format(time.TimeOnly), step)
 	began, carriers := time.Now(), r.f.carriers()
 	var troubles []trouble
@@ -154,6 +158,12 @@ func (r *chaosRun) suffer(step chaos.Step, faults []fault) {
 	}
 	r.t.Logf("well again after %s", ended.Sub(began).Round(time.Millisecond))
 	r.report.Steps = append(r.report.Steps, figures)
+	right := true
+	r.w.Write(func(h *chaos.History) {
+		h.Unnoted = r.f.unnoted()
+		right = len(chaos.CheckSeen(h)) == 0
+	})
+	return right
 }
 
 // running waits until every session that was there before runs.
@@ -218,6 +228,11 @@ func (r *chaosRun) judge(plan chaosPlan) {
 	if r.report.Churned == 0 || r.report.Tickets == 0 || len(history.Samples) < 2 {
 		t.Errorf("nothing was tried: %d sessions, %d tickets, %d samples", r.report.Churned, r.report.Tickets, len(history.Samples))
 	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.report.Cores, r.report.Load = runtime.NumCPU(), strings.TrimSpace(string(load))
 	t.Log("\n" + r.report.Table())
 	if plan.folder != "" {
 		r.write(plan.folder)
@@ -265,7 +280,7 @@ func (r *chaosRun) final(h *chaos.History) (final chaos.Final) {
 			}
 		}
 		calm := &chaos.History{Sessions: h.Sessions, Final: final}
-		if len(chaos.Check(calm)) == 0 || time.Now().After(end) {
+		if len(chaos.CheckFinal(calm)) == 0 || time.Now().After(end) {
 			return final
 		}
 	}

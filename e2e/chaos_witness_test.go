@@ -40,8 +40,11 @@ const (
 func (f *fleet) witness(d desktops, seed uint64) *witnesses {
 	ctx, leave := context.WithCancel(context.Background())
 	w := &witnesses{f: f, leave: leave}
-	for _, s := range append(d.consoles, d.real...) {
+	for _, s := range d.consoles {
 		w.Session(s.ID, func(s *chaos.Session) { s.Ran = true })
+	}
+	for _, s := range d.real {
+		w.Session(s.ID, func(s *chaos.Session) { s.Ran, s.Servers = true, 1 })
 	}
 	every := func(pause time.Duration, do func(ctx context.Context, random *rand.Rand), seed uint64) {
 		random := rand.New(rand.NewPCG(seed, 2))

@@ -25,6 +25,8 @@ type watcher struct {
 
 	mu      sync.Mutex
 	at      int // the edge
+	home    int // the one at which it began
+	move    func()
 	seed    uint64
 	rounds  int // echoes so far
 	isOpen  bool
@@ -57,7 +59,8 @@ func (f *fleet) watch(d desktops) *audience {
 	policy := readPolicy(f.t)
 	for i := range f.plan.viewers {
 		s := d.consoles[i%len(d.consoles)]
-		w := &watcher{f: f, number: i, id: s.ID, at: (i + i/len(d.consoles)) % len(f.edges), seed: uint64(i) << 24, page: newPageMimic(policy, uint64(i))}
+		home := (i + i/len(d.consoles)) % len(f.edges)
+		w := &watcher{f: f, number: i, id: s.ID, at: home, home: home, seed: uint64(i) << 24, page: newPageMimic(policy, uint64(i))}
 		a.watchers = append(a.watchers, w)
 		a.owner.Go(func() { w.run(ctx) })
 		time.Sleep(5 * time.Millisecond) // people do not come all at once
@@ -103,14 +106,48 @@ func (w *watcher) now() (at, rounds int, endings []ending) {
 	return w.at, w.rounds, slices.Clone(w.endings)
 }
 
+// spread has every watcher at the edge at which it began, as those who come anew
+// are spread over all edges, and waits until all see.
+func (a *audience) spread() {
+	a.t.Helper()
+	eventually(a.t, "the viewers have moved", func() (err error) {
+		for _, w := range a.watchers {
+			w.mu.Lock()
+			if w.at != w.home {
+				err = fmt.Errorf("the one of %s is at edge %d", w.id, w.at+1)
+				w.move()
+			}
+			w.mu.Unlock()
+		}
+		return err
+	})
+	a.allSee()
+}
+
+// errMoved ends a stream for another edge.
+var errMoved = errors.New("moved")
+
 // run looks until ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	defer w.page.client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		at, rounds, _ := w.now()
-		lived, err := w.look(ctx, w.f.doors[at])
+		looking, move := context.WithCancelCause(ctx)
+		w.mu.Lock()
+		w.move = func() { move(errMoved) }
+		w.mu.Unlock()
+		lived, err := w.look(looking, w.f.doors[at])
+		moved := errors.Is(context.Cause(looking), errMoved)
+		move(nil)
 		if ctx.Err() != nil {
 			return
+		}
+		if moved {
+			w.mu.Lock()
+			w.at, w.isOpen, w.missing = w.home, false, chaos.Gap{}
+			w.seed++
+			w.mu.Unlock()
+			continue
 		}
 		code, reason := closeOf(err)
 		word, _, _ := strings.Cut(reason, ": ")

@@ -29,24 +29,54 @@ type Violation struct {
 
 func (v Violation) String() string { return string(v.Rule) + ": " + v.How }
 
-// Check tells every violation in a history, in the order of the rules.
-func Check(h *History) (all []Violation) {
-	found := func(rule Rule, how string, args ...any) {
-		all = append(all, Violation{rule, fmt.Sprintf(how, args...)})
-	}
+// violations collects them.
+type violations []Violation
+
+func (all *violations) found(rule Rule, how string, args ...any) {
+	*all = append(*all, Violation{rule, fmt.Sprintf(how, args...)})
+}
+
+// Check tells every violation in a whole history.
+func Check(h *History) []Violation { return append(CheckFinal(h), CheckSeen(h)...) }
+
+// CheckFinal tells what is wrong with how things are in the end.
+func CheckFinal(h *History) []Violation {
+	var all violations
 	for _, id := range sorted(h.Sessions) {
 		s, now := h.Sessions[id], h.Final.States[id]
 		if !isKept(s, now) {
-			found(NothingLost, "%s is %q (%s); it was seen running: %v, its end was asked for: %v", id, now.State, now.Reason, s.Ran, s.Ended)
+			all.found(NothingLost, "%s is %q (%s); it was seen running: %v, its end was asked for: %v", id, now.State, now.Reason, s.Ran, s.Ended)
 		}
 	}
 	for _, id := range sorted(h.Sessions) {
+		s := h.Sessions[id]
+		if there := h.Final.at(id); h.Final.States[id].State == "running" && (len(there) != 1 || there[0].Servers != s.Servers) {
+			all.found(NothingLost, "%s runs, as the API tells, and should have %d VNC servers on one agent; the agents have %v", id, s.Servers, there)
+		}
+	}
+	for _, holding := range h.Final.Holdings {
+		if now := h.Final.States[holding.Session]; now.State != "running" {
+			all.found(NoOrphans, "%s is %q, and the agent %s still has it, with %d VNC servers", holding.Session, now.State, holding.Agent, holding.Servers)
+		}
+	}
+	for _, g := range h.Final.Gauges {
+		if g.Told != g.Actual {
+			all.found(GaugesAreTrue, "%s of %s is %d; there are %d", g.Name, g.Node, g.Told, g.Actual)
+		}
+	}
+	return all
+}
+
+// CheckSeen tells what was wrong at any time so far.
+func CheckSeen(h *History) []Violation {
+	var all violations
+	for _, id := range sorted(h.Sessions) {
 		if twin := h.Sessions[id].Twin; twin != "" && twin != id {
-			found(OneEach, "%s and %s", id, twin)
+			all.found(OneEach, "%s and %s", id, twin)
 		}
 	}
 	for i := 1; i < len(h.Samples); i++ {
-		inTwoSamples(h.Samples[i-1], h.Samples[i], found)
+		all.inTwoSamples(h.Samples[i-1], h.Samples[i])
 	}
 	took := map[string][]time.Time{}
 	for _, use := range h.Uses {
@@ -56,23 +86,23 @@ func Check(h *History) (all []Violation) {
 	}
 	for _, ticket := range sorted(took) {
 		if times := took[ticket]; len(times) > 1 && !slices.Contains(h.Unnoted, ticket) && !h.duringOutage(times) {
-			found(TicketsOnce, "%s was used at %v", ticket, times)
-		}
-	}
-	for _, holding := range h.Final.Holdings {
-		if now := h.Final.States[holding.Session]; now.State != "running" {
-			found(NoOrphans, "%s is %q, and the agent %s still has it, with %d VNC servers", holding.Session, now.State, holding.Agent, holding.Servers)
-		}
-	}
-	for _, g := range h.Final.Gauges {
-		if g.Told != g.Actual {
-			found(GaugesAreTrue, "%s of %s is %d; there are %d", g.Name, g.Node, g.Told, g.Actual)
+			all.found(TicketsOnce, "%s was used at %v", ticket, times)
 		}
 	}
 	for _, line := range h.Wrong {
-		found(NoWrongByte, "%s", line)
+		all.found(NoWrongByte, "%s", line)
 	}
 	return all
+}
+
+// at is who has a session.
+func (f *Final) at(session string) (there []Holding) {
+	for _, holding := range f.Holdings {
+		if holding.Session == session {
+			there = append(there, holding)
+		}
+	}
+	return there
 }
 
 // isKept: a session that ran goes on until somebody ends it. One that never ran
@@ -92,7 +122,7 @@ func isKept(s Session, now State) bool {
 
 // inTwoSamples judges what two samples in a row both saw. A single one is no
 // moment: the agents are looked at one after the other.
-func inTwoSamples(before, after Sample, found func(Rule, string, ...any)) {
+func (all *violations) inTwoSamples(before, after Sample) {
 	agents := map[string][]string{}
 	for _, b := range before.Holdings {
 		i := slices.IndexFunc(after.Holdings, func(a Holding) bool { return a.Session == b.Session && a.Agent == b.Agent })
@@ -101,12 +131,12 @@ func inTwoSamples(before, after Sample, found func(Rule, string, ...any)) {
 		}
 		agents[b.Session] = append(agents[b.Session], b.Agent)
 		if b.Servers > 1 && after.Holdings[i].Servers > 1 {
-			found(OneServer, "%s has %d on %s at %s", b.Session, after.Holdings[i].Servers, b.Agent, after.At.Format(time.TimeOnly))
+			all.found(OneServer, "%s has %d on %s at %s", b.Session, after.Holdings[i].Servers, b.Agent, after.At.Format(time.TimeOnly))
 		}
 	}
 	for _, id := range sorted(agents) {
 		if len(agents[id]) > 1 {
-			found(OnePlace, "%s is on %v at %s", id, agents[id], after.At.Format(time.TimeOnly))
+			all.found(OnePlace, "%s is on %v at %s", id, agents[id], after.At.Format(time.TimeOnly))
 		}
 	}
 }

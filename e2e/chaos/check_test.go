@@ -12,7 +12,7 @@ func at(second int) time.Time { return time.Unix(int64(second), 0) }
 func calm() *History {
 	return &History{
 		Sessions: map[string]Session{
-			"runs":   {Ran: true},
+			"runs":   {Ran: true, Servers: 1},
 			"ended":  {Ran: true, Ended: true},
 			"failed": {},
 		},
@@ -57,9 +57,12 @@ func TestCheckFindsEachViolation(t *testing.T) {
 		"one that failed for no reason":   {state("failed", "failed", ""), []Rule{NothingLost}},
 		"one that hangs":                  {state("failed", "starting", "x"), []Rule{NothingLost}},
 		"one that ended by itself":        {state("failed", "terminated", "x"), []Rule{NothingLost}},
-		"one that was ended and runs":     {state("ended", "running", ""), []Rule{NothingLost}},
-		"two sessions for one request":    {func(h *History) { h.Sessions["runs"] = Session{Ran: true, Twin: "other"} }, []Rule{OneEach}},
-		"the same answer twice":           {func(h *History) { h.Sessions["runs"] = Session{Ran: true, Twin: "runs"} }, nil},
+		"one that was ended and runs":     {state("ended", "running", ""), []Rule{NothingLost, NothingLost}},
+		"one that runs on no agent":       {func(h *History) { h.Final.Holdings = nil }, []Rule{NothingLost}},
+		"one without its VNC server":      {func(h *History) { h.Final.Holdings[0].Servers = 0 }, []Rule{NothingLost}},
+		"one on two agents in the end":    {left("runs", 1), []Rule{NothingLost}},
+		"two sessions for one request":    {func(h *History) { h.Sessions["runs"] = Session{Ran: true, Servers: 1, Twin: "other"} }, []Rule{OneEach}},
+		"the same answer twice":           {func(h *History) { h.Sessions["runs"] = Session{Ran: true, Servers: 1, Twin: "runs"} }, nil},
 		"two VNC servers, twice":          {func(h *History) { h.Samples[0].Holdings[0].Servers, h.Samples[1].Holdings[0].Servers = 2, 2 }, []Rule{OneServer}},
 		"two VNC servers, in passing":     {func(h *History) { h.Samples[0].Holdings[0].Servers = 2 }, nil},
 		"two agents":                      {func(h *History) { both(h, 0); both(h, 1) }, []Rule{OnePlace}},

@@ -18,9 +18,10 @@ type History struct {
 
 // Session is what its creator knows of a session that was acknowledged.
 type Session struct {
-	Ran   bool   // it was seen running
-	Ended bool   // its end was asked for
-	Twin  string // another id that the same idempotency key was answered with
+	Ran     bool   // it was seen running
+	Ended   bool   // its end was asked for
+	Servers int    // VNC server processes that it has while it runs
+	Twin    string // another id that the same idempotency key was answered with
 }
 
 // Sample is who had which sessions at one time, by the agents' own folders and

@@ -100,6 +100,8 @@ type Report struct {
 	Agents     int       `json:"agents"`
 	Sessions   int       `json:"sessions"`
 	Viewers    int       `json:"viewers"`
+	Cores      int       `json:"cores"`
+	Load       string    `json:"load"` // of the machine at the end, as /proc/loadavg tells it
 	Steps      []Figures `json:"steps"`
 	Churned    int       `json:"sessions_created_and_ended"`
 	Tickets    int       `json:"tickets_tried_twice"`
@@ -110,7 +112,8 @@ type Report struct {
 // Table is the report for people.
 func (r *Report) Table() string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "seed %d, Redis: %s, %d edges, %d agents, %d sessions, %d viewers\n", r.Seed, r.Redis, r.Edges, r.Agents, r.Sessions, r.Viewers)
+	fmt.Fprintf(&text, "seed %d, Redis: %s, %d edges, %d agents, %d sessions, %d viewers, all on %d cores with a load of %s\n",
+		r.Seed, r.Redis, r.Edges, r.Agents, r.Sessions, r.Viewers, r.Cores, r.Load)
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "fault\thit\tgap p50\tp99\tmax\telsewhere cut\tstood >0.25 s\tat most\twrites' gap\tresumed\tgoals")
 	for _, f := range r.Steps {

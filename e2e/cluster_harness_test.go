@@ -59,9 +59,12 @@ const (
 
 const fleetSize = 3 // edges, and agents
 
+// consoleBytes are a small fleet's pictures.
+const consoleBytes = 256 << 10
+
 // smallFleet is large enough for what happens to a stream.
 func smallFleet() fleetPlan {
-	return fleetPlan{consoles: 2, desktops: 1, viewers: 18, picture: 256 << 10, pace: 50 * time.Millisecond, check: 500 * time.Millisecond, redis: redisAlone}
+	return fleetPlan{consoles: 2, desktops: 1, viewers: 18, picture: consoleBytes, pace: 50 * time.Millisecond, check: 500 * time.Millisecond, redis: redisAlone}
 }
 
 func startFleet(t *testing.T) *fleet {

@@ -15,10 +15,11 @@ import (
 )
 
 // watcher is a person at a console: a viewer who checks every byte and, when a
-// stream ends, comes again by itself as the page does, at the same edge or at the
-// next one when that does not answer.
+// stream ends, comes again by itself as the page does, at the same edge or, when
+// that has gone, at the one that the address in front leads to.
 type watcher struct {
 	f      *fleet
+	front  *front
 	number int
 	id     string
 	page   *pageMimic
@@ -46,6 +47,7 @@ type ending struct {
 type audience struct {
 	t        *testing.T
 	watchers []*watcher
+	front    *front
 	leave    context.CancelFunc
 	owner    sync.WaitGroup
 }
@@ -55,12 +57,12 @@ type audience struct {
 func (f *fleet) watch(d desktops) *audience {
 	f.t.Helper()
 	ctx, leave := context.WithCancel(context.Background())
-	a := &audience{t: f.t, leave: leave}
+	a := &audience{t: f.t, leave: leave, front: startFront(f.doors)}
 	policy := readPolicy(f.t)
 	for i := range f.plan.viewers {
 		s := d.consoles[i%len(d.consoles)]
 		home := (i + i/len(d.consoles)) % len(f.edges)
-		w := &watcher{f: f, number: i, id: s.ID, at: home, home: home, seed: uint64(i) << 24, page: newPageMimic(policy, uint64(i))}
+		w := &watcher{f: f, front: a.front, number: i, id: s.ID, at: home, home: home, seed: uint64(i) << 24, page: newPageMimic(policy, uint64(i))}
 		a.watchers = append(a.watchers, w)
 		a.owner.Go(func() { w.run(ctx) })
 		time.Sleep(5 * time.Millisecond) // people do not come all at once
@@ -74,6 +76,7 @@ func (f *fleet) watch(d desktops) *audience {
 func (a *audience) end() {
 	a.leave()
 	a.owner.Wait()
+	a.front.close()
 	for _, w := range a.watchers {
 		if w.wrong != nil {
 			a.t.Errorf("a viewer of %s: %v", w.id, w.wrong)
@@ -162,7 +165,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.wrong = err
 		}
 		if code < 4400 { // this edge is gone, or leaving
-			w.at = (at + 1) % len(w.f.edges)
+			w.at = w.front.after(at)
 		}
 		w.seed++
 		w.mu.Unlock()

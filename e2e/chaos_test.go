@@ -93,7 +93,7 @@ func TestChaos(t *testing.T) {
 
 func startChaos(t *testing.T, plan chaosPlan) *chaosRun {
 	t.Helper()
-	size := fleetPlan{consoles: 18, desktops: 2, viewers: 200, picture: 32 << 10, pace: 200 * time.Millisecond, check: time.Second, linked: true, redis: plan.redis}
+	size := fleetPlan{consoles: 18, desktops: 2, viewers: 200 / watchedShare, picture: 32 << 10, pace: 200 * time.Millisecond, check: time.Second, linked: true, redis: plan.redis}
 	r := &chaosRun{t: t, f: startFleetOf(t, size), agents: map[string]string{}}
 	r.d = r.f.populate()
 	hosts, err := r.f.edges[0].hosts()

@@ -6,8 +6,11 @@ SHELL := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 WEB := api/console/web
 FUZZTIME ?= 20s
+SEED ?= $(shell date +%s)
+DURATION ?= 10m
+REDIS ?= sentinels
 
-.PHONY: build run test race lint fuzz bench clean
+.PHONY: build run test race lint fuzz chaos bench clean
 
 build: $(WEB)/.built ## the console and bin/streamspace
 	go build -trimpath -o bin/streamspace ./cmd/streamspace
@@ -33,6 +36,11 @@ lint: $(WEB)/.built
 
 fuzz: ## every fuzz target for FUZZTIME each
 	scripts/fuzz $(FUZZTIME)
+
+chaos: ## a cluster suffers every fault, then pairs of them, for DURATION (to 45m); SEED= repeats a run; REDIS=alone|sentinels|cluster
+	scripts/install-test-parts
+	CHAOS_SEED=$(SEED) CHAOS_DURATION=$(DURATION) CHAOS_REDIS=$(REDIS) CHAOS_OUT=$(CURDIR)/bench-report/chaos \
+		go test -count=1 -timeout 60m -v -run '^TestChaos$$' ./e2e
 
 bench: build ## Go benchmarks, the balancer and the relay beside their peers, the API on PostgreSQL, 8,000 viewers for 5 minutes; HOLD=1: the last alone
 ifndef HOLD

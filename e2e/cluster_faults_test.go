@@ -262,9 +262,7 @@ func TestClusterWithoutRedisForAWhile(t *testing.T) {
 func TestClusterWithAnotherPrimary(t *testing.T) {
 	inCluster(t, func(f *fleet, d desktops, a *audience) {
 		f.primary.Kill()
-		f.standby.Exec("postgres", "ALTER SYSTEM RESET synchronous_standby_names")
-		f.standby.Promote()
-		f.standby.Exec("postgres", "SELECT pg_reload_conf()")
+		f.promote()
 		for _, in := range f.edges {
 			eventually(t, "writes go on", func() error {
 				status, answer, err := in.try("POST", "/api/v1/keys", map[string]string{"name": "one", "owner": "someone", "role": "user"}, nil)

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store/redis/redistest"
 	"github.com/streamspace-dev/streamspace-edge/store/storetest/pgserver"
@@ -21,45 +23,78 @@ import (
 // can be checked.
 type fleet struct {
 	t                *testing.T
+	plan             fleetPlan
 	folder           string
 	primary, standby *pgserver.Server
-	redis            *redistest.Server
+	redis            *redistest.Server // of redisAlone
 	edges            []*installation
+	doors            []*installation // the edges as viewers reach them
 	agents           []*process
 	consoles         []*randomServer
+	links            links // of plan.linked
+
+	mu        sync.Mutex
+	pids      map[string]int // of edges and agents by name
+	processes []*process     // that there have been
 }
 
-// Of each, and what a console sends a viewer before it echoes, in bytes.
+// fleetPlan is how large a fleet is.
+type fleetPlan struct {
+	consoles, desktops int           // of each agent
+	viewers            int           // of all consoles together
+	picture            int64         // what a console sends a viewer before it echoes, in bytes
+	pace               time.Duration // between two lines of a viewer
+	check              time.Duration // between two looks of an edge at another
+	// linked: databases, edges and agents reach each other by links that can be
+	// brought into trouble, and PostgreSQL by PgBouncers.
+	linked bool
+	redis  string // one of the words below
+}
+
 const (
-	fleetSize       = 3
-	consolesOfAgent = 2
-	consoleBytes    = 256 << 10
+	redisAlone     = "alone"
+	redisSentinels = "sentinels"
+	redisCluster   = "cluster"
 )
+
+const fleetSize = 3 // edges, and agents
+
+// consoleBytes are a small fleet's pictures.
+const consoleBytes = 256 << 10
+
+// smallFleet is large enough for what happens to a stream.
+func smallFleet() fleetPlan {
+	return fleetPlan{consoles: 2, desktops: 1, viewers: 18, picture: consoleBytes, pace: 50 * time.Millisecond, check: 500 * time.Millisecond, redis: redisAlone}
+}
 
 func startFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t: t, folder: t.TempDir(), primary: pgserver.Start(t), redis: redistest.Start(t), agents: make([]*process, fleetSize)}
-	f.standby = f.primary.Standby("standby")
-	// What is acknowledged is at the standby, too.
-	f.primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-	f.primary.Exec("postgres", "SELECT pg_reload_conf()")
-	for range fleetSize * consolesOfAgent {
-		f.consoles = append(f.consoles, startRandomServer(t, consoleBytes))
+	return startFleetOf(t, smallFleet())
+}
+
+func startFleetOf(t *testing.T, plan fleetPlan) *fleet {
+	t.Helper()
+	f := &fleet{t: t, plan: plan, folder: t.TempDir(), agents: make([]*process, fleetSize), pids: map[string]int{}}
+	store, redis := f.startDatabases()
+	for range fleetSize * plan.consoles {
+		f.consoles = append(f.consoles, startRandomServer(t, plan.picture))
 	}
-	database := f.primary.NewDatabase()
 	for i := range fleetSize {
 		address, admin := freePort(t), freePort(t)
+		f.links.add(t, &f.links.homes, plan.linked, address, f.caller)
+		f.links.add(t, &f.links.doors, plan.linked, address, nil)
 		writeText(t, f.edgeFile(i), fmt.Sprintf(`
 listen: {https: %q, http: "", admin: %q}
 tls: {self_signed: true}
 node: {id: edge-%d, data_dir: %q}
-store: {postgres: {primary: %q, timeout: 10s}}
-redis: {addrs: [%q]}
-cluster: {check: {interval: 500ms}}
+store: {postgres: {%s, timeout: 10s}}
+redis: {%s}
+cluster: {url: "https://%s", check: {interval: %s}}
 drain: {timeout: 12s}
-`, address, admin, i+1, f.edgeFolder(i), pgserver.DSN(database, f.primary.Host(), f.standby.Host()), f.redis.Addr))
+`, address, admin, i+1, f.edgeFolder(i), store, redis, f.links.homes[i].addr, plan.check))
 		f.edges = append(f.edges, &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, data: f.edgeFolder(i)})
 		f.startEdge(i) // the first makes the keys of all
+		f.doors = append(f.doors, &installation{t: t, URL: "https://" + f.links.doors[i].addr, APIKey: f.edges[i].APIKey})
 	}
 	f.writeRoots()
 	for i := range fleetSize {
@@ -82,6 +117,7 @@ func (f *fleet) startEdge(i int) {
 	f.t.Helper()
 	in := f.edges[i]
 	in.process = start(f.t, "edge", "--config", f.edgeFile(i))
+	f.started(edgeName(i), in.process)
 	in.serves(f.edgeFolder(0)) // the first one wrote the key that is all edges'
 }
 
@@ -112,10 +148,10 @@ func (f *fleet) startAgent(i int) {
 	f.t.Helper()
 	var seeds, endpoints []string
 	for j := range f.edges {
-		seeds = append(seeds, fmt.Sprintf("%q", f.edges[(i+j)%len(f.edges)].URL))
+		seeds = append(seeds, fmt.Sprintf("%q", "https://"+f.links.homes[(i+j)%len(f.edges)].addr))
 	}
-	for j := range consolesOfAgent {
-		endpoints = append(endpoints, fmt.Sprintf("{name: c%d, address: %q}", j, f.consoles[i*consolesOfAgent+j].Addr()))
+	for j := range f.plan.consoles {
+		endpoints = append(endpoints, fmt.Sprintf("{name: c%d, address: %q}", j, f.consoles[i*f.plan.consoles+j].Addr()))
 	}
 	file := writeText(f.t, f.agentFolder(i)+".yml", fmt.Sprintf(`
 edge: [%s]
@@ -123,13 +159,15 @@ name: desk-%d
 token_file: %q
 tls: {ca_file: %q}
 data: %q
-capacity: 10
+capacity: %d
 runtimes:
   - {name: consoles, type: static, endpoints: [%s]}
+  - {name: demo, type: demo}
 %s
 `, strings.Join(seeds, ", "), i+1, filepath.Join(f.folder, "join.token"), filepath.Join(f.folder, "roots.pem"),
-		filepath.Join(f.agentFolder(i), "agent"), strings.Join(endpoints, ", "), processRuntime))
+		filepath.Join(f.agentFolder(i), "agent"), 2*(f.plan.consoles+f.plan.desktops)+10, strings.Join(endpoints, ", "), processRuntime))
 	f.agents[i] = start(f.t, "agent", "--config", file)
+	f.started(agentName(i), f.agents[i])
 }
 
 // working are the edges that are not ended.
@@ -255,7 +293,7 @@ func (f *fleet) populate() (d desktops) {
 		}
 		return all
 	}
-	return desktops{consoles: make(len(f.consoles), "consoles"), real: make(len(f.agents), "desktop")}
+	return desktops{consoles: make(len(f.consoles), "consoles"), real: make(len(f.agents)*f.plan.desktops, "desktop")}
 }
 
 // nothingLost waits until every session runs as every edge tells, and checks

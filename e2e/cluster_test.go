@@ -19,7 +19,7 @@ func TestClusterIsOne(t *testing.T) {
 		if err != nil {
 			t.Fatalf("edge %d refuses a ticket of another: %v", i+1, err)
 		}
-		if err := verify(viewer, uint64(i+1), consoleBytes); err != nil {
+		if err := verify(viewer, uint64(i+1), f.plan.picture); err != nil {
 			t.Errorf("edge %d: %v", i+1, err)
 		}
 		if again, err := f.edges[(i+1)%len(f.edges)].view(testContext(t), ticket); err == nil {

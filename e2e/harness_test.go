@@ -238,6 +238,10 @@ func (in *installation) try(method, path string, body any, header http.Header) (
 }
 
 func (in *installation) tryAs(key, method, path string, body any, header http.Header) (status int, answer []byte, err error) {
+	return in.tryWithin(context.Background(), key, method, path, body, header)
+}
+
+func (in *installation) tryWithin(ctx context.Context, key, method, path string, body any, header http.Header) (status int, answer []byte, err error) {
 	var reader io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -246,7 +250,7 @@ func (in *installation) tryAs(key, method, path string, body any, header http.He
 		}
 		reader = bytes.NewReader(text)
 	}
-	request, err := http.NewRequest(method, in.URL+path, reader)
+	request, err := http.NewRequestWithContext(ctx, method, in.URL+path, reader)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -264,6 +264,10 @@ func echo(conn net.Conn, text []byte) error {
 	if _, err := conn.Write(text); err != nil {
 		return err
 	}
+	return wantText(conn, text)
+}
+
+func wantText(conn net.Conn, text []byte) error {
 	back := make([]byte, len(text))
 	if _, err := io.ReadFull(conn, back); err != nil {
 		return fmt.Errorf("the echo: %w", err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,6 +142,15 @@ func (s *Server) Client() *goredis.Client {
 	return c
 }
 
+// Info asks for a section of INFO, of a server that may not answer.
+func (s *Server) Info(section string) (string, error) {
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
+	defer func() { _ = c.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return c.Info(ctx, section).Result()
+}
+
 // do runs a command that has to work.
 func (s *Server) do(args ...any) {
 	s.t.Helper()
@@ -198,16 +208,34 @@ const MasterName = "desk"
 // second is replaced.
 func StartSentinels(t testing.TB, settings ...string) *Sentinels {
 	t.Helper()
+	return StartSentinelsBehind(t, func(addr string) string { return addr }, settings...)
+}
+
+// StartSentinelsBehind is StartSentinels with each server at the address that
+// behind gives for its own: there Sentinels, clients and replicas reach it.
+func StartSentinelsBehind(t testing.TB, behind func(addr string) string, settings ...string) *Sentinels {
+	t.Helper()
 	settings = append(settings, "repl-diskless-sync yes", "repl-diskless-sync-delay 0")
-	master := Start(t, settings...)
-	all := &Sentinels{Servers: []*Server{master}}
-	for range 2 {
-		all.Servers = append(all.Servers, Start(t, append(settings, "replicaof 127.0.0.1 "+port(master.Addr))...))
+	all := &Sentinels{}
+	master := "" // its port
+	for range 3 {
+		lines := settings
+		if master != "" {
+			lines = append(slices.Clip(settings), "replicaof 127.0.0.1 "+master)
+		}
+		s := prepare(t, lines...)
+		at := port(behind(s.Addr))
+		s.args = append(s.args, "--replica-announce-ip", "127.0.0.1", "--replica-announce-port", at)
+		if master == "" {
+			master = at
+		}
+		s.Run()
+		all.Servers = append(all.Servers, s)
 	}
 	for range 3 {
 		s := prepare(t)
 		s.write("sentinel.conf", "bind 127.0.0.1", "protected-mode no", "dir "+s.dir,
-			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s 2", MasterName, port(master.Addr)),
+			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s 2", MasterName, master),
 			"sentinel down-after-milliseconds "+MasterName+" 1000",
 			"sentinel failover-timeout "+MasterName+" 5000")
 		s.args = []string{filepath.Join(s.dir, "sentinel.conf"), "--sentinel"}

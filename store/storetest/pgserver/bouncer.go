@@ -67,6 +67,7 @@ func (b *Bouncer) Run() {
 func (b *Bouncer) Kill() { b.process.kill() }
 
 // DSN is the connection string of a database of its server.
-func (b *Bouncer) DSN(database string) string {
-	return DSN(database, "127.0.0.1:"+strconv.Itoa(b.port))
-}
+func (b *Bouncer) DSN(database string) string { return DSN(database, b.Host()) }
+
+// Host is where it listens, as a DSN with several hosts has it.
+func (b *Bouncer) Host() string { return "127.0.0.1:" + strconv.Itoa(b.port) }

@@ -66,11 +66,21 @@ func Start(t testing.TB) *Server {
 func (s *Server) Standby(name string) *Server {
 	s.t.Helper()
 	standby := &Server{t: s.t, folder: makeFolder(s.t), port: freePort(s.t)}
-	source := fmt.Sprintf("host=127.0.0.1 port=%d user=%s password='%s' application_name=%s", s.port, User, Password, name)
-	command(s.t, "pg_basebackup", "--pgdata="+standby.data(), "--dbname="+source, "--wal-method=stream", "--checkpoint=fast",
-		"--write-recovery-conf", "--no-sync")
-	standby.Run()
+	standby.Rejoin(s, name)
 	return standby
+}
+
+// Rejoin has a server that has ended run again as a standby of primary, with
+// nothing of what it had.
+func (s *Server) Rejoin(primary *Server, name string) {
+	s.t.Helper()
+	if err := os.RemoveAll(s.data()); err != nil {
+		s.t.Fatal(err)
+	}
+	source := fmt.Sprintf("host=127.0.0.1 port=%d user=%s password='%s' application_name=%s", primary.port, User, Password, name)
+	command(s.t, "pg_basebackup", "--pgdata="+s.data(), "--dbname="+source, "--wal-method=stream", "--checkpoint=fast",
+		"--write-recovery-conf", "--no-sync")
+	s.Run()
 }
 
 func (s *Server) data() string { return filepath.Join(s.folder, "data") }

@@ -338,15 +338,37 @@ test("a desktop that ended by itself says why without the word for programs", as
   assert.deepEqual(world.status, { state: "ended", ending: { code: "session_ended", words: "Nobody used it for 5m." } });
 });
 
-test("a draining edge is left for another within half a second", async (t) => {
+const draining: Ending = { code: "node_draining", words: "This server is restarting." };
+
+test("a draining edge is left for another at once", async (t) => {
   const { world, settle, tick, abort, run } = setUp(t);
   await settle();
   for (let i = 2; i <= 5; i++) {
-    world.stream.end({ code: "node_draining", words: "This server is restarting." });
+    world.stream.goLive();
     await settle();
-    await tick(500);
+    world.stream.end(draining);
+    await settle();
+    await tick(100);
     assert.equal(world.streams.length, i);
   }
+  abort.abort();
+  await run;
+});
+
+test("where there is no other edge yet, the one that drains is asked less and less often", async (t) => {
+  const { world, settle, tick, abort, run } = setUp(t);
+  const waits: number[] = [];
+  await settle();
+  world.stream.goLive();
+  await settle();
+  for (let i = 0; i < 4; i++) {
+    world.stream.end(draining);
+    await settle();
+    const { retryAt } = world.status as { retryAt: number };
+    waits.push(retryAt - Date.now());
+    await tick(retryAt - Date.now());
+  }
+  assert.deepEqual(waits, [100, 250, 500, 1000]);
   abort.abort();
   await run;
 });

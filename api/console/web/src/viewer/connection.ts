@@ -30,7 +30,7 @@ export interface Needs {
 /** Times in milliseconds. */
 const pollWhileStarting = 250;
 const settled = 5_000; // a stream that lived this long was a good one: start over with short waits
-const handOver = 500; // spreads the pages of a draining edge over its peers
+const handOver = 100; // after an edge that leaves: it has spread its viewers over seconds itself
 
 /** Keeps one desktop in view: connects, and connects again after whatever can be mended. */
 export class Connection {
@@ -38,6 +38,8 @@ export class Connection {
   private readonly random: () => number;
   private wake = () => {};
   private wasLive = false;
+  /** Whether the last attempt has shown the desktop. */
+  private shown = false;
   /** The desktop's state as last read, and as the last event told it; undefined before the first time. */
   private state: State | undefined;
   private told: State | undefined;
@@ -92,6 +94,7 @@ export class Connection {
   /** Connects once and returns why that ended; undefined when the signal aborted. */
   private async attempt(signal: AbortSignal): Promise<Ending | undefined> {
     let stream: Stream | undefined;
+    this.shown = false;
     const close = () => stream?.close();
     signal.addEventListener("abort", close);
     try {
@@ -114,6 +117,7 @@ export class Connection {
     void stream.live.then(() => {
       liveSince = Date.now();
       this.wasLive = true;
+      this.shown = true;
       this.needs.status({ state: "live" });
     });
     const ending = await stream.ended;
@@ -167,12 +171,17 @@ export class Connection {
       this.needs.status({ state: "reconnecting", words, code, retryAt: undefined });
       return; // the person is asked again, and may take their time
     }
-    const wait = code === "node_draining" ? handOver * this.random() : retryAfter + this.backoff.next();
+    const wait = code === "node_draining" ? this.untilElsewhere() : retryAfter + this.backoff.next();
     this.needs.status({ state: "reconnecting", words, code, retryAt: Date.now() + wait });
     this.awaitsAgent = code === agentOffline;
     await this.sleep(wait, signal);
     this.awaitsAgent = false;
     this.needs.status({ state: "reconnecting", words, code, retryAt: undefined });
+  }
+
+  /** Another edge serves at once; the one that leaves may be asked again, where there is no other yet. */
+  private untilElsewhere(): number {
+    return this.shown ? handOver * this.random() : this.backoff.next();
   }
 
   private sleep(milliseconds: number, signal: AbortSignal): Promise<void> {

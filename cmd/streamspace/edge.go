@@ -94,6 +94,7 @@ type edge struct {
 	hop          *hop.Hop         // of a cluster's edge
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	nodeCookie   *nodeCookie      // nil: there is one edge
+	places       *places          // of a cluster's edge; of one alone, viewers has the bound
 	access       *accesslog.Log   // nil: off
 
 	arrivals  *arrivals
@@ -189,11 +190,11 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Authorize:      e.authorizeViewer,
 		Node:           e.nodeOf,
 		Dial:           e.dialSession,
-		Activity:       e.viewersChanged,
+		Activity:       func(id string, viewers int) { e.sessions.Viewers(id, viewers) },
 		Input:          func(id string) { e.sessions.Input(id, time.Now()) },
 		Ended:          e.viewerEnded,
 		AllowedOrigins: e.config.allowedOrigins(),
-		MaxStreams:     e.config.VNC.MaxStreams,
+		MaxStreams:     e.config.maxViewers(),
 		Reactor:        e.loops,
 
 		MaxStreamsPerSession: e.config.VNC.MaxStreamsPerSession,

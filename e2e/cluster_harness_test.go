@@ -36,7 +36,10 @@ const (
 	consoleBytes    = 256 << 10
 )
 
-func startFleet(t *testing.T) *fleet {
+func startFleet(t *testing.T) *fleet { return startFleetWith(t, "") }
+
+// startFleetWith has more in the config of each edge.
+func startFleetWith(t *testing.T, more string) *fleet {
 	t.Helper()
 	f := &fleet{t: t, folder: t.TempDir(), primary: pgserver.Start(t), redis: redistest.Start(t), agents: make([]*process, fleetSize)}
 	f.standby = f.primary.Standby("standby")
@@ -57,7 +60,8 @@ store: {postgres: {primary: %q, timeout: 10s}}
 redis: {addrs: [%q]}
 cluster: {check: {interval: 500ms}}
 drain: {timeout: 12s}
-`, address, admin, i+1, f.edgeFolder(i), pgserver.DSN(database, f.primary.Host(), f.standby.Host()), f.redis.Addr))
+%s
+`, address, admin, i+1, f.edgeFolder(i), pgserver.DSN(database, f.primary.Host(), f.standby.Host()), f.redis.Addr, more))
 		f.edges = append(f.edges, &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, data: f.edgeFolder(i)})
 		f.startEdge(i) // the first makes the keys of all
 	}

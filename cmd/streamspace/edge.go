@@ -94,6 +94,7 @@ type edge struct {
 	hop          *hop.Hop         // of a cluster's edge
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	nodeCookie   *nodeCookie      // nil: there is one edge
+	sharedPlaces *sharedPlaces    // nil: there is one edge
 	places       *places          // of a cluster's edge; of one alone, viewers has the bound
 	access       *accesslog.Log   // nil: off
 
@@ -256,6 +257,7 @@ func (e *edge) serve(ctx context.Context) error {
 			defer close(gone)
 			return e.cluster.Run(background)
 		})
+		start("limits", func() error { return e.sharedPlaces.run(background) })
 	} else {
 		close(gone)
 	}

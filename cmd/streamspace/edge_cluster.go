@@ -30,6 +30,7 @@ func (e *edge) openCluster(ctx context.Context) error {
 		return err
 	}
 	e.places = &places{node: e.config.Node.ID, most: e.config.VNC.MaxStreams, changed: func() { e.cluster.Announce() }}
+	e.sharedPlaces = newSharedPlaces(e.coord, e.config.VNC, e.log.Named("limits"))
 	e.hop = hop.New(hop.Options{
 		Node: e.config.Node.ID, Secret: secret, CAFile: e.config.Cluster.CAFile,
 		Log: e.log.Named("hop"), Metrics: hop.NewMetrics(e.registry), Reactor: e.loops, Open: e.hub.Open,

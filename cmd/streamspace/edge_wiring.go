@@ -192,6 +192,9 @@ func (e *edge) hasRoom(ctx context.Context, g proxy.Grant) error {
 	if err := e.viewers.HasRoom(g); err != nil || e.cluster == nil {
 		return err
 	}
+	if err := e.sharedPlaces.room(ctx, g); err != nil {
+		return err
+	}
 	s, err := e.sessions.Target(ctx, g.Session)
 	if err != nil {
 		return nil // the viewer is told when the session is dialled
@@ -227,12 +230,7 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	if err != nil {
 		return nil, refusal(err)
 	}
-	var conn net.Conn
-	if s.Endpoint != "" {
-		conn, err = e.dialEndpoint(ctx, s.Endpoint)
-	} else {
-		conn, err = e.dialAgent(ctx, s.AgentID, g.Node, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
-	}
+	conn, err := e.dialTarget(ctx, s, g, stream)
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -240,6 +238,26 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 		e.sessions.Input(s.ID, time.Now())
 	}
 	return conn, nil
+}
+
+// dialTarget takes the stream's places among those of all edges first.
+func (e *edge) dialTarget(ctx context.Context, s *store.Session, g proxy.Grant, stream string) (conn net.Conn, err error) {
+	leave := func() {}
+	if e.sharedPlaces != nil {
+		if leave, err = e.sharedPlaces.enter(ctx, g, stream); err != nil {
+			return nil, err
+		}
+	}
+	if s.Endpoint != "" {
+		conn, err = e.dialEndpoint(ctx, s.Endpoint)
+	} else {
+		conn, err = e.dialAgent(ctx, s.AgentID, g.Node, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return whenGone(conn, leave), nil
 }
 
 // dialAgent is openStream in the proxy's words.

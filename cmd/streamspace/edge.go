@@ -128,7 +128,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 		}))
 	e.arrivals = newArrivals(log.Named("accept"), e.registry)
 	for _, step := range []func(context.Context) error{
-		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAuth, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())

@@ -139,10 +139,10 @@ func (w *world) open(change ...func(*Options)) {
 	if w.store, err = sqldb.Open(ctx, w.file); err != nil {
 		w.t.Fatal(err)
 	}
-	if w.auth, err = auth.New(ctx, w.store); err != nil {
+	w.coord, w.registry = store.NewLocal(), prometheus.NewRegistry()
+	if w.auth, err = auth.New(ctx, w.store, w.coord); err != nil {
 		w.t.Fatal(err)
 	}
-	w.coord, w.registry = store.NewLocal(), prometheus.NewRegistry()
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w.logs, zapcore.DebugLevel)
 	w.options = Options{
 		Store: w.store, Coord: w.coord, Auth: w.auth, Log: zap.New(core), Metrics: NewMetrics(w.registry), Version: "test",

@@ -31,7 +31,7 @@ type Node struct {
 	Pin        string // of its certificate's key; empty: verified by its chain
 	Version    string
 	Generation uint64 // of its process: a restart has a higher one
-	Streams    int    // viewers that it carries
+	Streams    int    // that it carries to desktops, also for viewers of other edges
 	MaxStreams int    // 0: no bound
 	Draining   bool   // it is about to leave
 

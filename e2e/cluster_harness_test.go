@@ -49,6 +49,7 @@ type fleetPlan struct {
 	// brought into trouble, and PostgreSQL by PgBouncers.
 	linked bool
 	redis  string // one of the words below
+	more   string // of each edge's config
 }
 
 const (
@@ -91,7 +92,8 @@ store: {postgres: {%s, timeout: 10s}}
 redis: {%s}
 cluster: {url: "https://%s", check: {interval: %s}}
 drain: {timeout: 12s}
-`, address, admin, i+1, f.edgeFolder(i), store, redis, f.links.homes[i].addr, plan.check))
+%s
+`, address, admin, i+1, f.edgeFolder(i), store, redis, f.links.homes[i].addr, plan.check, plan.more))
 		f.edges = append(f.edges, &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, data: f.edgeFolder(i)})
 		f.startEdge(i) // the first makes the keys of all
 		f.doors = append(f.doors, &installation{t: t, URL: "https://" + f.links.doors[i].addr, APIKey: f.edges[i].APIKey})

@@ -50,6 +50,9 @@ func (s *stream) open(ctx context.Context) {
 	}
 	if !s.loop.Do(func() { s.opened(conn, err) }) && conn != nil {
 		_ = conn.Close()
+		if server, ok := conn.(*Server); ok && server.Gone != nil {
+			server.Gone()
+		}
 	}
 }
 
@@ -64,6 +67,10 @@ func bare(conn net.Conn) net.Conn {
 // opened waits for the VNC server's greeting, or greets in its place.
 func (s *stream) opened(conn net.Conn, err error) {
 	s.dialling = false
+	server, described := conn.(*Server)
+	if described {
+		s.serverForgotten = server.Gone
+	}
 	switch {
 	case s.ending != nil:
 		if conn != nil {
@@ -83,7 +90,6 @@ func (s *stream) opened(conn net.Conn, err error) {
 	s.within(s.p.times.serverGreeting, func() {
 		s.end(s.notVNC(&Refusal{Reason: VNCSilent, Cause: errors.New("no greeting in time")}))
 	})
-	server, described := conn.(*Server)
 	if described {
 		s.serverEnded = server.Ended
 		if server.WebSocket {

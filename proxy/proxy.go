@@ -97,6 +97,9 @@ type Server struct {
 	// that is not the VNC server's; "": it has not. cause is io.EOF where it said
 	// that nothing more comes. It must not block. nil: there is no such reason.
 	Ended func(cause error) Reason
+	// Gone is called once, when the stream no longer counts among the proxy's. It
+	// must not block. nil: nobody needs it.
+	Gone func()
 }
 
 // Proxy serves viewers. Its methods are safe for concurrent use.
@@ -256,6 +259,9 @@ func (p *Proxy) admit(v visit, conn net.Conn, response, ahead []byte) *Refusal {
 
 // forget counts s out. It is the last thing that s does.
 func (p *Proxy) forget(s *stream) {
+	if s.serverForgotten != nil {
+		s.serverForgotten()
+	}
 	p.mu.Lock()
 	delete(p.streams, s)
 	p.quota.giveBack(s.grant)

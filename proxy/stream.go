@@ -55,23 +55,24 @@ type stream struct {
 	cancel context.CancelFunc // of the dial; called by end
 
 	// The loop's.
-	viewer, server *reactor.Conn // server is nil until dialled
-	phase          phase
-	dialling       bool
-	timer          *reactor.Timer // of the phase's deadline, then of the leave's
-	late           func()         // what it means when the timer comes
-	ending         *ending        // nil while the stream runs
-	input          input
-	output         output
-	watch          watch
-	rfb            following
-	framed         *framed                  // of a server that speaks WebSocket; nil: it speaks RFB
-	serverEnded    func(cause error) Reason // Server.Ended
-	reception      *rfb.Reception           // while the viewer is welcomed in place of the server
-	quality        quality
-	share          *Share         // nil: no limit
-	throttle       *reactor.Timer // set while the server is paused for the share's sake; nil until first needed
-	throttled      bool
+	viewer, server  *reactor.Conn // server is nil until dialled
+	phase           phase
+	dialling        bool
+	timer           *reactor.Timer // of the phase's deadline, then of the leave's
+	late            func()         // what it means when the timer comes
+	ending          *ending        // nil while the stream runs
+	input           input
+	output          output
+	watch           watch
+	rfb             following
+	framed          *framed                  // of a server that speaks WebSocket; nil: it speaks RFB
+	serverEnded     func(cause error) Reason // Server.Ended
+	serverForgotten func()                   // Server.Gone
+	reception       *rfb.Reception           // while the viewer is welcomed in place of the server
+	quality         quality
+	share           *Share         // nil: no limit
+	throttle        *reactor.Timer // set while the server is paused for the share's sake; nil until first needed
+	throttled       bool
 
 	toServer, toViewer atomic.Int64 // bytes of RFB relayed
 }

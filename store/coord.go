@@ -50,6 +50,22 @@ type Coord interface {
 	// taken from for as long as it needs to be full may be forgotten. Errors:
 	// Unavailable, and then nothing is known of the bucket.
 	Take(ctx context.Context, bucket string, r Rate) (Taken, error)
+	// Look is Take that takes nothing: OK tells whether Take would.
+	Look(ctx context.Context, bucket string, r Rate) (Taken, error)
+	// TakePlace takes one of the places of a group, of which it has most, for ttl;
+	// a holder that has one already keeps it. Renew it with KeepPlaces at a third of
+	// ttl. Errors: Unavailable: nothing is known of the place; who goes on without
+	// it keeps it all the same, so that it counts once the Coord is back.
+	TakePlace(ctx context.Context, group, holder string, most int, ttl time.Duration) (taken bool, err error)
+	// KeepPlaces renews the places of these holders by their groups, for ttl from
+	// now. Those that the Coord has lost are there again, whatever the bound.
+	// Errors: Unavailable.
+	KeepPlaces(ctx context.Context, held map[string][]string, ttl time.Duration) error
+	// LeavePlaces gives the places of these holders back, by their groups. Errors:
+	// Unavailable; they end by themselves.
+	LeavePlaces(ctx context.Context, held map[string][]string) error
+	// Places is how many places of the group are held. Errors: Unavailable.
+	Places(ctx context.Context, group string) (held int, err error)
 	// Generation returns a number above that of every lease of this kind and id
 	// which is held now, and above those it returned before: for who begins to
 	// hold it. Errors: Unavailable.

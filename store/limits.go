@@ -50,7 +50,8 @@ type buckets struct {
 
 func newBuckets() *buckets { return &buckets{known: map[string]*bucket{}} }
 
-func (bs *buckets) take(name string, r Rate, now time.Time) Taken {
+// take takes n, which is 1, or 0 for who only wants to know.
+func (bs *buckets) take(name string, r Rate, now time.Time, n int) Taken {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	for len(bs.soon) > 0 && !bs.soon[0].full.After(now) {
@@ -65,6 +66,9 @@ func (bs *buckets) take(name string, r Rate, now time.Time) Taken {
 	}
 	if wait+each > whole {
 		return Taken{Full: wait, RetryAfter: wait + each - whole}
+	}
+	if n == 0 {
+		return Taken{OK: true, Remaining: int((whole - wait) / each), Full: wait}
 	}
 	wait += each
 	if b != nil {

@@ -23,6 +23,7 @@ type Local struct {
 	subscribers map[*subscriber]struct{} // nil once closed
 	buckets     *buckets
 	leases      leases
+	places      places
 
 	watching sync.WaitGroup // one for each subscription
 }
@@ -37,6 +38,7 @@ func NewLocal() *Local {
 		subscribers: map[*subscriber]struct{}{},
 		buckets:     newBuckets(),
 		leases:      leases{kinds: map[string]map[string]*heldLease{}},
+		places:      newPlaces(),
 	}
 }
 
@@ -53,7 +55,34 @@ func (l *Local) UseTicket(_ context.Context, id string, expires time.Time) (firs
 // Take never fails. It holds 100,000 buckets; beyond that it forgets those that
 // are the soonest to be full.
 func (l *Local) Take(_ context.Context, bucket string, r Rate) (Taken, error) {
-	return l.buckets.take(bucket, r, time.Now()), nil
+	return l.buckets.take(bucket, r, time.Now(), 1), nil
+}
+
+// Look never fails.
+func (l *Local) Look(_ context.Context, bucket string, r Rate) (Taken, error) {
+	return l.buckets.take(bucket, r, time.Now(), 0), nil
+}
+
+// TakePlace never fails.
+func (l *Local) TakePlace(_ context.Context, group, holder string, most int, ttl time.Duration) (taken bool, err error) {
+	return l.places.take(group, holder, most, ttl), nil
+}
+
+// KeepPlaces never fails.
+func (l *Local) KeepPlaces(_ context.Context, held map[string][]string, ttl time.Duration) error {
+	l.places.keep(held, ttl)
+	return nil
+}
+
+// LeavePlaces never fails.
+func (l *Local) LeavePlaces(_ context.Context, held map[string][]string) error {
+	l.places.leave(held)
+	return nil
+}
+
+// Places never fails.
+func (l *Local) Places(_ context.Context, group string) (held int, err error) {
+	return l.places.count(group), nil
 }
 
 // Generation never fails.

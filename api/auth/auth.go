@@ -26,13 +26,14 @@ type Auth struct {
 	logins   signer
 	tickets  signer
 	keys     *keyCache
-	failures *failures
+	failures failures
 }
 
 // New reads the signing secrets from the store, so that log-ins and tickets
-// outlive a restart and are good at every edge of that store.
-func New(ctx context.Context, s store.Store) (*Auth, error) {
-	a := &Auth{store: s, keys: newKeyCache(), failures: newFailures()}
+// outlive a restart and are good at every edge of that store. Wrong keys are
+// counted by the coord; the caller closes both.
+func New(ctx context.Context, s store.Store, coord store.Coord) (*Auth, error) {
+	a := &Auth{store: s, keys: newKeyCache(), failures: failures{coord}}
 	for name, signer := range map[string]*signer{"login": &a.logins, "ticket": &a.tickets} {
 		secret, err := s.Secret(ctx, name)
 		if err != nil {

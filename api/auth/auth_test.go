@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func newAuth(t testing.TB) (*Auth, *sqldb.DB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	a, err := New(context.Background(), db)
+	a, err := New(context.Background(), db, store.NewLocal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,29 +174,27 @@ func TestTheKeyCacheIsBounded(t *testing.T) {
 
 func TestFailuresAreBoundedAndForgiven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFailures()
-		address := func(i int) *http.Request {
-			return &http.Request{RemoteAddr: fmt.Sprintf("10.%d.%d.%d:1", i>>16&255, i>>8&255, i&255)}
+		coord := store.NewLocal()
+		one, other := failures{coord}, failures{coord} // of two edges
+		address := func(i int) netip.Prefix {
+			return clientAddress(&http.Request{RemoteAddr: fmt.Sprintf("10.%d.%d.%d:1", i>>16&255, i>>8&255, i&255)})
 		}
-		bad := clientAddress(address(1 << 20))
-		for range failureBurst {
-			if f.blocked(bad) {
+		ctx, bad := t.Context(), address(1<<20)
+		for i := range failureBurst {
+			if one.blocked(ctx, bad) || other.blocked(ctx, bad) {
 				t.Fatal("blocked too early")
 			}
-			f.count(bad)
+			[]failures{one, other}[i%2].count(ctx, bad)
 		}
-		if !f.blocked(bad) || f.blocked(clientAddress(address(5))) {
-			t.Error("the wrong address is blocked")
+		for i := range 1000 {
+			other.count(ctx, address(i))
 		}
-		for i := range maxAddresses + 100 {
-			f.count(clientAddress(address(i)))
+		if !one.blocked(ctx, bad) || !other.blocked(ctx, bad) || one.blocked(ctx, address(5)) {
+			t.Error("the wrong address is blocked, or by one edge alone")
 		}
-		if len(f.byAddress) > maxAddresses {
-			t.Errorf("%d addresses are kept", len(f.byAddress))
-		}
-		f.count(bad)
+		other.count(ctx, bad)
 		time.Sleep(failureEvery)
-		if f.blocked(bad) {
+		if one.blocked(ctx, bad) {
 			t.Error("never forgiven")
 		}
 	})

@@ -1,65 +1,39 @@
 package auth
 
 import (
-	"maps"
+	"context"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
 // A client address may send failureBurst wrong keys at once and one more every
-// failureEvery. Keys can't be guessed; this keeps guessing from costing the
-// database a look-up each.
+// failureEvery, to all edges together. Keys can't be guessed; this keeps guessing
+// from costing the database a look-up each.
 const (
 	failureBurst = 20
 	failureEvery = 3 * time.Second
-	maxAddresses = 10_000
 )
 
 // failures counts wrong keys by client address; an IPv6 client owns its /64.
-type failures struct {
-	mu        sync.Mutex
-	byAddress map[netip.Prefix]*rate.Limiter
+type failures struct{ coord store.Coord }
+
+func failuresOf(from netip.Prefix) (bucket string, r store.Rate) {
+	return "wrong-keys/" + from.String(), store.Rate{Count: 1, Per: failureEvery, Burst: failureBurst}
 }
 
-func newFailures() *failures { return &failures{byAddress: map[netip.Prefix]*rate.Limiter{}} }
-
-func (f *failures) blocked(from netip.Prefix) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.byAddress[from]
-	return l != nil && l.Tokens() < 1
+// blocked lets through while nobody can count.
+func (f failures) blocked(ctx context.Context, from netip.Prefix) bool {
+	bucket, r := failuresOf(from)
+	left, err := f.coord.Look(ctx, bucket, r)
+	return err == nil && !left.OK
 }
 
-func (f *failures) count(from netip.Prefix) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.byAddress[from]
-	if l == nil {
-		f.makeRoom()
-		l = rate.NewLimiter(rate.Every(failureEvery), failureBurst)
-		f.byAddress[from] = l
-	}
-	l.Allow()
-}
-
-// makeRoom forgets addresses that behave again, or any one when none does.
-func (f *failures) makeRoom() {
-	if len(f.byAddress) < maxAddresses {
-		return
-	}
-	maps.DeleteFunc(f.byAddress, func(_ netip.Prefix, l *rate.Limiter) bool { return l.Tokens() >= failureBurst })
-	for address := range f.byAddress {
-		if len(f.byAddress) < maxAddresses {
-			return
-		}
-		delete(f.byAddress, address)
-	}
+func (f failures) count(ctx context.Context, from netip.Prefix) {
+	bucket, r := failuresOf(from)
+	_, _ = f.coord.Take(ctx, bucket, r) // what can't be counted is let through
 }
 
 func clientAddress(r *http.Request) netip.Prefix {

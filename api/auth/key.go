@@ -62,7 +62,7 @@ func (a *Auth) keyFrom(r *http.Request, secret string) (Caller, error) {
 		return a.keyByHash(r.Context(), hash)
 	}
 	from := clientAddress(r)
-	if a.failures.blocked(from) {
+	if a.failures.blocked(r.Context(), from) {
 		return Caller{}, store.Errorf(store.Limit, "too many wrong keys from this address; wait a few seconds")
 	}
 	var c Caller
@@ -70,7 +70,7 @@ func (a *Auth) keyFrom(r *http.Request, secret string) (Caller, error) {
 		c, err = a.keyByHash(r.Context(), hash)
 	}
 	if store.CodeOf(err) == store.Unauthorized {
-		a.failures.count(from)
+		a.failures.count(r.Context(), from)
 	}
 	return c, err
 }

@@ -52,7 +52,7 @@ func TestEdgesOfOneSecretAgree(t *testing.T) {
 		t.Error("the key is the secret")
 	}
 	authOf := func(s store.Store) *auth.Auth {
-		found, err := auth.New(ctx, s)
+		found, err := auth.New(ctx, s, store.NewLocal())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -94,6 +94,8 @@ type edge struct {
 	hop          *hop.Hop         // of a cluster's edge
 	homePicker   *balancer.Picker // of the home that a viewer of another edge gets
 	nodeCookie   *nodeCookie      // nil: there is one edge
+	sharedPlaces *sharedPlaces    // nil: there is one edge
+	places       *places          // of a cluster's edge; of one alone, viewers has the bound
 	access       *accesslog.Log   // nil: off
 
 	arrivals  *arrivals
@@ -126,7 +128,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 		}))
 	e.arrivals = newArrivals(log.Named("accept"), e.registry)
 	for _, step := range []func(context.Context) error{
-		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAuth, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())
@@ -190,11 +192,11 @@ func (e *edge) openDataPath(context.Context) (err error) {
 		Authorize:      e.authorizeViewer,
 		Node:           e.nodeOf,
 		Dial:           e.dialSession,
-		Activity:       e.viewersChanged,
+		Activity:       func(id string, viewers int) { e.sessions.Viewers(id, viewers) },
 		Input:          func(id string) { e.sessions.Input(id, time.Now()) },
 		Ended:          e.viewerEnded,
 		AllowedOrigins: e.config.allowedOrigins(),
-		MaxStreams:     e.config.VNC.MaxStreams,
+		MaxStreams:     e.config.maxViewers(),
 		Reactor:        e.loops,
 
 		MaxStreamsPerSession: e.config.VNC.MaxStreamsPerSession,
@@ -257,6 +259,7 @@ func (e *edge) serve(ctx context.Context) error {
 			defer close(gone)
 			return e.cluster.Run(background)
 		})
+		start("limits", func() error { return e.sharedPlaces.run(background) })
 	} else {
 		close(gone)
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -31,9 +29,12 @@ func (e *edge) openCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.places = &places{node: e.config.Node.ID, most: e.config.VNC.MaxStreams, changed: func() { e.cluster.Announce() }}
+	e.sharedPlaces = newSharedPlaces(e.coord, e.config.VNC, e.log.Named("limits"))
 	e.hop = hop.New(hop.Options{
 		Node: e.config.Node.ID, Secret: secret, CAFile: e.config.Cluster.CAFile,
 		Log: e.log.Named("hop"), Metrics: hop.NewMetrics(e.registry), Reactor: e.loops, Open: e.hub.Open,
+		Carry: e.places.carry,
 	})
 	e.homePicker = balancer.NewPicker(balancer.WeightedLeastConnections)
 	e.nodeCookie = newNodeCookie(secret, func() []cluster.Node { return e.cluster.Nodes() }, e.orderedHomes)
@@ -48,9 +49,10 @@ func (e *edge) openCluster(ctx context.Context) error {
 
 // self is this edge as the others are told of it.
 func (e *edge) self() cluster.Node {
+	carried, _ := e.places.taken()
 	return cluster.Node{
 		ID: e.config.Node.ID, URL: e.config.peerURL(), Pin: e.pin(), Version: version,
-		Streams: e.viewers.Active(), MaxStreams: e.config.VNC.MaxStreams, Draining: e.draining.Load(),
+		Streams: carried, MaxStreams: e.config.VNC.MaxStreams, Draining: e.draining.Load(),
 	}
 }
 
@@ -85,15 +87,15 @@ func (e *edge) wantedHomes(agentID string) []tunnel.Home {
 }
 
 // openStream opens a stream at the session's agent, wherever its tunnel is; node
-// is as for streamPath. via is the other edge that carries it, if one does.
-func (e *edge) openStream(ctx context.Context, agentID, node string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
+// is as for streamPath.
+func (e *edge) openStream(ctx context.Context, agentID, node string, o tunnel.OpenRequest) (way, error) {
 	if e.cluster == nil {
-		conn, err = e.hub.Open(ctx, agentID, o)
-		return conn, "", err
+		conn, err := e.hub.Open(ctx, agentID, o)
+		return way{conn: conn}, err
 	}
 	path := streamPath{
 		here: e.hub.Connected, open: e.hub.Open, dial: e.hop.Dial, suspect: e.cluster.Suspect,
-		homes: e.orderedHomes,
+		homes: e.orderedHomes, carry: e.places.carry, passOn: e.places.passOn,
 	}
 	return path.openStream(ctx, agentID, node, o)
 }
@@ -170,79 +172,9 @@ func (e *edge) agentsOnlyHere() (n int) {
 
 func peerOf(n cluster.Node) hop.Peer { return hop.Peer{ID: n.ID, URL: n.URL, Pin: n.Pin} }
 
-// streamPath is how a viewer of this edge comes to an agent: by one hop to the
-// edge that its cookie names, if that is a home of the agent with room; by a
-// tunnel of this edge's own; else by one hop to a home of the agent.
-type streamPath struct {
-	here    func(agentID string) bool // tunnel.Hub.Connected
-	open    func(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error)
-	homes   func(agentID string) []cluster.Node // in the order in which they are to be tried
-	dial    func(ctx context.Context, p hop.Peer, agentID string, o tunnel.OpenRequest) (net.Conn, error)
-	suspect func(nodeID string)
-}
-
-// openStream goes on to the next way when one can't be reached, is leaving or has
-// just lost the agent; what the agent itself says is the end.
-func (p *streamPath) openStream(ctx context.Context, agentID, node string, o tunnel.OpenRequest) (conn net.Conn, via string, err error) {
-	homes := slices.DeleteFunc(p.homes(agentID), func(n cluster.Node) bool { return n.Self || n.Draining })
-	var last error = tunnel.Errorf(tunnel.CodeAgentOffline, "agent %s is not connected to any edge", agentID)
-	named := slices.IndexFunc(homes, func(n cluster.Node) bool { return n.ID == node && takesViewers(n) })
-	if named >= 0 {
-		first := homes[named]
-		homes = slices.Delete(homes, named, named+1)
-		conn, err := p.hop(ctx, first, agentID, o)
-		if !elsewhere(err) {
-			return conn, first.ID, err
-		}
-		last = err
-	}
-	if p.here(agentID) {
-		conn, err := p.open(ctx, agentID, o)
-		if !elsewhere(err) {
-			return conn, "", err
-		}
-	}
-	for _, n := range homes {
-		conn, err := p.hop(ctx, n, agentID, o)
-		if !elsewhere(err) {
-			return conn, n.ID, err
-		}
-		last = err
-	}
-	return nil, "", last
-}
-
-func (p *streamPath) hop(ctx context.Context, n cluster.Node, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
-	conn, err := p.dial(ctx, peerOf(n), agentID, o)
-	var unreachable *hop.Unreachable
-	if errors.As(err, &unreachable) {
-		p.suspect(n.ID)
-	}
-	return conn, err
-}
-
-// elsewhere tells failures of one edge, or of its tunnel, that say nothing of
-// another's.
-func elsewhere(err error) bool {
-	var unreachable *hop.Unreachable
-	if errors.As(err, &unreachable) {
-		return true
-	}
-	var t *tunnel.Error
-	if !errors.As(err, &t) {
-		return false
-	}
-	switch t.Code {
-	case tunnel.CodeAgentOffline, tunnel.CodeAgentBusy, tunnel.CodeNodeDraining, tunnel.CodeUnauthorized:
-		return true
-	}
-	return false
-}
-
 // hopOrder is the order in which homes of an agent are tried: the picker's among
-// those that have room, then the full ones, then those that are about to leave. A
-// home is full of viewers of its own; what it carries for those of other edges
-// costs it less.
+// those that have room, then those that were full when they were last heard of,
+// then those that are about to leave.
 func hopOrder(homes []cluster.Node, picker *balancer.Picker) []cluster.Node {
 	const unbounded = 1_000_000 // viewers that an edge without a bound has room for, by its weight
 	candidates := make([]balancer.Candidate, len(homes))

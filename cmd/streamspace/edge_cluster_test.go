@@ -18,6 +18,7 @@ import (
 func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 	offline := tunnel.Errorf(tunnel.CodeAgentOffline, "offline")
 	refused := tunnel.Errorf(tunnel.CodeVNCRefused, "refused")
+	full := tunnel.Errorf(tunnel.CodeNodeFull, "full")
 	gone := &hop.Unreachable{Peer: "b", Cause: errors.New("connection refused")}
 	for name, c := range map[string]struct {
 		node      string // that the cookie names
@@ -28,25 +29,32 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 		tried     string
 		suspected string
 		code      tunnel.Code
+
+		full, passesNoMore bool // this edge
 	}{
-		"local":                           {here: true, homes: []cluster.Node{{ID: "b"}}, tried: "local"},
-		"one hop":                         {homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}, {ID: "c"}}, tried: "b"},
-		"the agent's word counts":         {here: true, local: refused, homes: []cluster.Node{{ID: "b"}}, tried: "local", code: tunnel.CodeVNCRefused},
-		"it has just gone":                {here: true, local: offline, homes: []cluster.Node{{ID: "b"}}, tried: "local b"},
-		"a dead home":                     {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": gone}, tried: "b c", suspected: "b"},
-		"a home that leaves":              {homes: []cluster.Node{{ID: "b", Draining: true}, {ID: "c"}}, tried: "c"},
-		"a home has lost it":              {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": offline}, tried: "b c"},
-		"a far agent's word":              {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": refused}, tried: "b", code: tunnel.CodeVNCRefused},
-		"the cookie's before this one":    {node: "c", here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "c"},
-		"the cookie's before the others":  {node: "c", homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "c"},
-		"the cookie names this one":       {node: "a", here: true, homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}}, tried: "local"},
-		"the cookie's is full":            {node: "c", here: true, homes: []cluster.Node{{ID: "c", Streams: 9, MaxStreams: 9}}, tried: "local"},
-		"the cookie's leaves":             {node: "c", here: true, homes: []cluster.Node{{ID: "c", Draining: true}}, tried: "local"},
-		"the cookie's is no home":         {node: "d", here: true, homes: []cluster.Node{{ID: "c"}}, tried: "local"},
-		"the cookie's is dead, then this": {node: "c", here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": gone}, tried: "c local", suspected: "c"},
-		"the cookie's has lost it":        {node: "c", homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": offline}, tried: "c b"},
-		"nobody has it":                   {code: tunnel.CodeAgentOffline},
-		"all are dead":                    {homes: []cluster.Node{{ID: "b"}}, peers: map[string]error{"b": gone}, tried: "b", suspected: "b", code: tunnel.CodeUnavailable},
+		"local":                            {here: true, homes: []cluster.Node{{ID: "b"}}, tried: "local"},
+		"one hop":                          {homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}, {ID: "c"}}, tried: "b"},
+		"the agent's word counts":          {here: true, local: refused, homes: []cluster.Node{{ID: "b"}}, tried: "local", code: tunnel.CodeVNCRefused},
+		"it has just gone":                 {here: true, local: offline, homes: []cluster.Node{{ID: "b"}}, tried: "local b"},
+		"a dead home":                      {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": gone}, tried: "b c", suspected: "b"},
+		"a home that leaves":               {homes: []cluster.Node{{ID: "b", Draining: true}, {ID: "c"}}, tried: "c"},
+		"a home has lost it":               {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": offline}, tried: "b c"},
+		"a far agent's word":               {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": refused}, tried: "b", code: tunnel.CodeVNCRefused},
+		"the cookie's before this one":     {node: "c", here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "c"},
+		"the cookie's before the others":   {node: "c", homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "c"},
+		"the cookie names this one":        {node: "a", here: true, homes: []cluster.Node{{ID: "a", Self: true}, {ID: "b"}}, tried: "local"},
+		"the cookie's is full":             {node: "c", here: true, homes: []cluster.Node{{ID: "c", Streams: 9, MaxStreams: 9}}, tried: "local"},
+		"the cookie's leaves":              {node: "c", here: true, homes: []cluster.Node{{ID: "c", Draining: true}}, tried: "local"},
+		"the cookie's is no home":          {node: "d", here: true, homes: []cluster.Node{{ID: "c"}}, tried: "local"},
+		"the cookie's is dead, then this":  {node: "c", here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": gone}, tried: "c local", suspected: "c"},
+		"the cookie's has lost it":         {node: "c", homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": offline}, tried: "c b"},
+		"nobody has it":                    {code: tunnel.CodeAgentOffline},
+		"this one is full":                 {full: true, here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "b"},
+		"all are full":                     {full: true, here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": full, "c": gone}, tried: "b c", suspected: "c", code: tunnel.CodeNodeFull},
+		"only this one is there, and full": {full: true, here: true, code: tunnel.CodeNodeFull},
+		"it passes no more on":             {passesNoMore: true, homes: []cluster.Node{{ID: "b"}}, code: tunnel.CodeNodeFull},
+		"full of others, it carries":       {passesNoMore: true, node: "b", here: true, homes: []cluster.Node{{ID: "b"}}, tried: "local"},
+		"all are dead":                     {homes: []cluster.Node{{ID: "b"}}, peers: map[string]error{"b": gone}, tried: "b", suspected: "b", code: tunnel.CodeUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tried, suspected []string
@@ -62,8 +70,9 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 					return nil, c.peers[p.ID]
 				},
 				suspect: func(id string) { suspected = append(suspected, id) },
+				carry:   place(c.full), passOn: place(c.passesNoMore),
 			}
-			_, _, err := p.openStream(t.Context(), "agent", c.node, tunnel.OpenRequest{})
+			_, err := p.openStream(t.Context(), "agent", c.node, tunnel.OpenRequest{})
 			var said *tunnel.Error
 			if (c.code == "") != (err == nil) || c.code != "" && (!errors.As(err, &said) || said.Code != c.code) {
 				t.Errorf("error %v, want code %q", err, c.code)
@@ -78,8 +87,12 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 	}
 }
 
-// TestTheLeastLoadedHomeIsTriedFirst: by the share of its room; an edge that is
-// full of viewers passes new ones to others, which then need its tunnel.
+func place(full bool) func() (func(), error) {
+	return (&places{node: "a", most: map[bool]int{true: 0, false: 1}[full], changed: func() {}}).carry
+}
+
+// TestTheLeastLoadedHomeIsTriedFirst: by the share of its room. One that was full
+// a moment ago may have room again.
 func TestTheLeastLoadedHomeIsTriedFirst(t *testing.T) {
 	picker := balancer.NewPicker(balancer.WeightedLeastConnections)
 	got := hopOrder([]cluster.Node{

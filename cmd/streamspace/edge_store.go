@@ -10,8 +10,7 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/store/sqldb"
 )
 
-// openStore opens the database that the config names and reads from it what
-// tickets are signed with.
+// openStore opens the database that the config names.
 func (e *edge) openStore(ctx context.Context) (err error) {
 	if p := e.config.Store.Postgres; p != nil {
 		e.store, err = e.openPostgres(ctx, p)
@@ -28,7 +27,12 @@ func (e *edge) openStore(ctx context.Context) (err error) {
 		}
 		e.store = clusterStore{e.store, secret}
 	}
-	e.auth, err = auth.New(ctx, e.store)
+	return nil
+}
+
+// openAuth reads from the database what tickets and log-ins are signed with.
+func (e *edge) openAuth(ctx context.Context) (err error) {
+	e.auth, err = auth.New(ctx, e.store, e.coord)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/streamspace-dev/streamspace-edge/api"
 	"github.com/streamspace-dev/streamspace-edge/api/auth"
+	"github.com/streamspace-dev/streamspace-edge/cluster"
 	"github.com/streamspace-dev/streamspace-edge/proxy"
 	"github.com/streamspace-dev/streamspace-edge/proxy/agent"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
@@ -131,14 +133,6 @@ func (e *edge) checkEndpoint(endpoint string) error {
 	return err
 }
 
-// viewersChanged is told how many viewers of this edge a session has.
-func (e *edge) viewersChanged(sessionID string, n int) {
-	e.sessions.Viewers(sessionID, n)
-	if e.cluster != nil {
-		e.cluster.Announce()
-	}
-}
-
 // agentHomes are the nodes that an agent is connected to.
 func (e *edge) agentHomes(agentID string) []string {
 	if e.cluster != nil {
@@ -169,7 +163,7 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 		return proxy.Grant{}, ticketRefusal(err)
 	}
 	grant := grantOf(ticket)
-	if err := e.viewers.HasRoom(grant); err != nil {
+	if err := e.hasRoom(ctx, grant); err != nil {
 		return proxy.Grant{}, err
 	}
 	first, err := e.coord.UseTicket(ctx, ticket.ID, ticket.Expires)
@@ -191,11 +185,38 @@ func grantOf(t auth.Ticket) proxy.Grant {
 	}
 }
 
+// hasRoom tells why no further viewer with this grant can be taken now, as a
+// *proxy.Refusal; nil when one can. In a cluster it may still be refused later:
+// others come at the same time.
+func (e *edge) hasRoom(ctx context.Context, g proxy.Grant) error {
+	if err := e.viewers.HasRoom(g); err != nil || e.cluster == nil {
+		return err
+	}
+	if err := e.sharedPlaces.room(ctx, g); err != nil {
+		return err
+	}
+	s, err := e.sessions.Target(ctx, g.Session)
+	if err != nil {
+		return nil // the viewer is told when the session is dialled
+	}
+	here, elsewhere := s.Endpoint != "", false
+	if s.Endpoint == "" {
+		here = e.hub.Connected(s.AgentID)
+		elsewhere = slices.ContainsFunc(e.cluster.Homes(s.AgentID), func(n cluster.Node) bool { return !n.Self && takesViewers(n) })
+	}
+	if !e.places.roomFor(here, elsewhere) {
+		return &proxy.Refusal{Reason: proxy.LimitReached}
+	}
+	return nil
+}
+
 // notNow tells of the limits that a viewer with this ticket would meet. Of a
 // drain it does not: the stream is refused, and the page tries elsewhere.
 func (e *edge) notNow(t auth.Ticket) *api.NotNow {
 	var r *proxy.Refusal
-	if !errors.As(e.viewers.HasRoom(grantOf(t)), &r) || r.Reason == proxy.NodeDraining {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if !errors.As(e.hasRoom(ctx, grantOf(t)), &r) || r.Reason == proxy.NodeDraining {
 		return nil
 	}
 	return &api.NotNow{Code: string(r.Reason), Detail: r.Words(), RetryAfter: proxy.RetryAfter}
@@ -209,12 +230,7 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	if err != nil {
 		return nil, refusal(err)
 	}
-	var conn net.Conn
-	if s.Endpoint != "" {
-		conn, err = e.direct.Dial(ctx, s.Endpoint)
-	} else {
-		conn, err = e.dialAgent(ctx, s.AgentID, g.Node, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
-	}
+	conn, err := e.dialTarget(ctx, s, g, stream)
 	if err != nil {
 		return nil, refusal(err)
 	}
@@ -224,20 +240,73 @@ func (e *edge) dialSession(ctx context.Context, g proxy.Grant, stream string) (n
 	return conn, nil
 }
 
+// dialTarget takes the stream's places among those of all edges first.
+func (e *edge) dialTarget(ctx context.Context, s *store.Session, g proxy.Grant, stream string) (conn net.Conn, err error) {
+	leave := func() {}
+	if e.sharedPlaces != nil {
+		if leave, err = e.sharedPlaces.enter(ctx, g, stream); err != nil {
+			return nil, err
+		}
+	}
+	if s.Endpoint != "" {
+		conn, err = e.dialEndpoint(ctx, s.Endpoint)
+	} else {
+		conn, err = e.dialAgent(ctx, s.AgentID, g.Node, tunnel.OpenRequest{Session: s.ID, Stream: stream, WebSocket: true})
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return whenGone(conn, leave), nil
+}
+
 // dialAgent is openStream in the proxy's words.
 func (e *edge) dialAgent(ctx context.Context, agentID, node string, o tunnel.OpenRequest) (net.Conn, error) {
-	conn, via, err := e.openStream(ctx, agentID, node, o)
+	w, err := e.openStream(ctx, agentID, node, o)
 	if err != nil {
 		return nil, err
 	}
-	server := &proxy.Server{Conn: conn}
-	if framed, ok := conn.(*tunnel.WebSocket); ok {
+	server := &proxy.Server{Conn: w.conn, Gone: w.giveBack}
+	if framed, ok := w.conn.(*tunnel.WebSocket); ok {
 		server.Conn, server.WebSocket = framed.Conn, true
 	}
-	if via != "" {
-		server.Ended = func(cause error) proxy.Reason { return e.hopEnded(via, cause) }
+	if w.via != "" {
+		server.Ended = func(cause error) proxy.Reason { return e.hopEnded(w.via, cause) }
 	}
 	return server, nil
+}
+
+// dialEndpoint reaches a desktop that has no agent, which every edge does itself.
+func (e *edge) dialEndpoint(ctx context.Context, endpoint string) (net.Conn, error) {
+	if e.cluster == nil {
+		return e.direct.Dial(ctx, endpoint)
+	}
+	giveBack, err := e.places.carry()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := e.direct.Dial(ctx, endpoint)
+	if err != nil {
+		giveBack()
+		return nil, err
+	}
+	return whenGone(conn, giveBack), nil
+}
+
+// whenGone has f called as proxy.Server.Gone, after what conn has there already.
+func whenGone(conn net.Conn, f func()) *proxy.Server {
+	server, ok := conn.(*proxy.Server)
+	if !ok {
+		server = &proxy.Server{Conn: conn}
+	}
+	before := server.Gone
+	server.Gone = func() {
+		if before != nil {
+			before()
+		}
+		f()
+	}
+	return server
 }
 
 // streamsOf tells of the viewers of a session.

@@ -59,7 +59,7 @@ func newcomer(t *testing.T) (e *edge, folder string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	keys, err := auth.New(t.Context(), db)
+	keys, err := auth.New(t.Context(), db, store.NewLocal())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ var tunnelReasons = map[tunnel.Code]proxy.Reason{
 	tunnel.CodeVNCPassword:   proxy.VNCPassword,
 	tunnel.CodeNoSession:     proxy.ServerClosed, // it has just ended there, which the next try will be told
 	tunnel.CodeNodeDraining:  proxy.NodeDraining,
+	tunnel.CodeNodeFull:      proxy.LimitReached,
 }
 
 // refusal is nil for nil, and otherwise the reason behind err. An error that is

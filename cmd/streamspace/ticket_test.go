@@ -27,7 +27,7 @@ func TestTicketsThatOpenNothing(t *testing.T) {
 	}
 	defer db.Close()
 	e := &edge{store: db}
-	if e.auth, err = auth.New(ctx, db); err != nil {
+	if e.auth, err = auth.New(ctx, db, store.NewLocal()); err != nil {
 		t.Fatal(err)
 	}
 	token, ticket, err := e.auth.IssueTicket(auth.Caller{KeyID: "key"}, &store.Session{ID: uuid.NewString()}, auth.ModeControl, time.Second)

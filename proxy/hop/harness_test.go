@@ -74,13 +74,17 @@ type home struct {
 }
 
 // startHome serves hops with open as its Options.Open; plain: without TLS.
-func startHome(t testing.TB, plain bool, open func(context.Context, string, tunnel.OpenRequest) (net.Conn, error)) *home {
+func startHome(t testing.TB, plain bool, open func(context.Context, string, tunnel.OpenRequest) (net.Conn, error), change ...func(*Options)) *home {
 	t.Helper()
 	loops, err := reactor.New(1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &home{Hop: New(Options{Node: "home", Secret: testSecret, Reactor: loops, Open: open})}
+	o := Options{Node: "home", Secret: testSecret, Reactor: loops, Open: open}
+	for _, f := range change {
+		f(&o)
+	}
+	h := &home{Hop: New(o)}
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

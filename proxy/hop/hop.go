@@ -54,6 +54,10 @@ type Options struct {
 	// Open opens a stream at an agent that is connected to this edge, as
 	// tunnel.Hub.Open does. An *tunnel.Error goes to the other edge as it is.
 	Open func(ctx context.Context, agentID string, o tunnel.OpenRequest) (net.Conn, error)
+	// Carry takes this edge's place for a stream of another edge, before Open;
+	// giveBack is called once it has ended. An *tunnel.Error goes to the other edge
+	// as it is. It must not block. nil: there is no bound.
+	Carry func() (giveBack func(), err error)
 }
 
 // Hop is both ends of an edge's hops. Safe for concurrent use.

@@ -85,9 +85,7 @@ func refuse(ctx *fasthttp.RequestCtx, e *tunnel.Error) {
 // goroutine of the hijack until they are joined.
 func (h *Hop) carry(peer net.Conn, ahead []byte, t token) {
 	log := h.o.Log.With(zap.String("from", t.From), zap.String("agent", t.Agent), zap.String("session", t.Open.Session), zap.String("stream", t.Open.Stream))
-	opening, cancel := context.WithTimeout(h.ctx, h.times.open)
-	server, err := h.o.Open(opening, t.Agent, t.Open)
-	cancel()
+	server, giveBack, err := h.open(t)
 	h.o.Metrics.served(err)
 	framed, isFramed := server.(*tunnel.WebSocket)
 	if isFramed {
@@ -102,6 +100,7 @@ func (h *Hop) carry(peer net.Conn, ahead []byte, t token) {
 		if err == nil {
 			log.Info("the other edge has gone before its stream was open", zap.Error(said))
 			_ = server.Close()
+			giveBack()
 		}
 		_ = peer.Close()
 		h.serving.Done()
@@ -114,11 +113,30 @@ func (h *Hop) carry(peer net.Conn, ahead []byte, t token) {
 	h.o.Reactor.Join(ctx, reactor.Side{Conn: peer, Name: "edge", Ahead: ahead}, reactor.Side{Conn: server, Name: "agent"}, "this edge", func(end reactor.Joined) {
 		defer h.serving.Done()
 		leave()
+		giveBack()
 		h.active.Add(-1)
 		h.o.Metrics.active.Dec()
 		log.Info("a stream for another edge has ended", zap.String("by", end.By), zap.Error(end.Cause),
 			zap.Int64("to_agent", end.FromA), zap.Int64("to_edge", end.FromB), zap.Duration("lasted", end.Lasted))
 	})
+}
+
+// open opens the stream at the agent, in a place of this edge's. Without an error
+// the caller gives it back.
+func (h *Hop) open(t token) (server net.Conn, giveBack func(), err error) {
+	giveBack = func() {}
+	if h.o.Carry != nil {
+		if giveBack, err = h.o.Carry(); err != nil {
+			return nil, nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, h.times.open)
+	defer cancel()
+	if server, err = h.o.Open(ctx, t.Agent, t.Open); err != nil {
+		giveBack()
+		return nil, nil, err
+	}
+	return server, giveBack, nil
 }
 
 // say writes an answer, for which the other edge has the time of a dial.

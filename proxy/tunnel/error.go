@@ -29,6 +29,7 @@ const (
 	CodeNoRoom         Code = "no_room"         // capacity or slots are used up
 	CodeRuntimeMissing Code = "runtime_missing" // the runtime's program is not installed
 	CodeNodeDraining   Code = "node_draining"   // the edge is leaving
+	CodeNodeFull       Code = "node_full"       // the edge carries as many streams as it may
 	CodeTimeout        Code = "timeout"         // no answer in time
 	CodeUnavailable    Code = "unavailable"     // failed for a reason of the other end's own; it may work later
 )

@@ -45,10 +45,26 @@ func (c *Coord) UseTicket(ctx context.Context, id string, expires time.Time) (fi
 // Take never fails: while Redis is away it takes from a bucket of this edge's
 // own.
 func (c *Coord) Take(ctx context.Context, bucket string, r store.Rate) (store.Taken, error) {
-	var taken store.Taken
-	err := c.ask(ctx, "take", func(ctx context.Context) error {
+	taken, err := c.take(ctx, "take", bucket, r, 1)
+	if err != nil {
+		return c.local.Take(ctx, bucket, r)
+	}
+	return taken, nil
+}
+
+// Look never fails, as Take.
+func (c *Coord) Look(ctx context.Context, bucket string, r store.Rate) (store.Taken, error) {
+	taken, err := c.take(ctx, "look", bucket, r, 0)
+	if err != nil {
+		return c.local.Look(ctx, bucket, r)
+	}
+	return taken, nil
+}
+
+func (c *Coord) take(ctx context.Context, what, bucket string, r store.Rate, n int) (taken store.Taken, err error) {
+	err = c.ask(ctx, what, func(ctx context.Context) error {
 		each := float64(r.Per) / float64(r.Count) / float64(time.Microsecond)
-		answer, err := takeScript.Run(ctx, c.client, []string{c.key("bucket", bucket)}, each, r.Burst).Int64Slice()
+		answer, err := takeScript.Run(ctx, c.client, []string{c.key("bucket", bucket)}, each, r.Burst, n).Int64Slice()
 		if err != nil {
 			return err
 		}
@@ -61,8 +77,5 @@ func (c *Coord) Take(ctx context.Context, bucket string, r store.Rate) (store.Ta
 		}
 		return nil
 	})
-	if err != nil {
-		return c.local.Take(ctx, bucket, r)
-	}
-	return taken, nil
+	return taken, err
 }

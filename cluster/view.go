@@ -46,7 +46,7 @@ func (p *peer) node() Node {
 	a := p.head
 	return Node{
 		ID: a.Node, URL: a.URL, Pin: a.Pin, Version: a.Version, Generation: a.Generation,
-		Streams: a.Streams, MaxStreams: a.MaxStreams, Draining: a.Draining, Healthy: !p.down,
+		Streams: a.Streams, MaxStreams: a.MaxStreams, Draining: a.Draining, Leaving: a.Leaving, Healthy: !p.down,
 	}
 }
 
@@ -210,7 +210,7 @@ func (c *Cluster) accept(ctx context.Context, a announcement, value []byte, chec
 		c.o.Log.Info("an edge is there", zap.String("node", a.Node), zap.String("url", a.URL), zap.Uint64("generation", a.Generation))
 		changed = true
 	default:
-		changed = p.head.Draining != a.Draining || p.head.Version != a.Version
+		changed = p.head.Draining != a.Draining || p.head.Leaving != a.Leaving || p.head.Version != a.Version
 		p.head = a
 	}
 	p.head.Agents = nil // kept in the parts
@@ -239,16 +239,16 @@ func (c *Cluster) outlive(p *peer, here bool, now time.Time) (changed bool) {
 	case here:
 		p.lost = time.Time{}
 		return false
-	case !p.head.Draining && p.lost.IsZero():
+	case !p.head.Leaving && p.lost.IsZero():
 		p.lost = now
 		notify(p.suspect)
 		return false
-	case !p.head.Draining && now.Sub(p.lost) < beatsOfLease*c.o.Beat:
+	case !p.head.Leaving && now.Sub(p.lost) < beatsOfLease*c.o.Beat:
 		return false
 	}
 	p.stop()
 	delete(c.peers, p.head.Node)
-	c.o.Log.Info("an edge has gone", zap.String("node", p.head.Node), zap.Bool("draining", p.head.Draining))
+	c.o.Log.Info("an edge has gone", zap.String("node", p.head.Node), zap.Bool("leaving", p.head.Leaving))
 	return true
 }
 

@@ -120,6 +120,7 @@ type Proxy struct {
 	streams  map[*stream]struct{}
 	quota    quota
 	draining bool
+	closing  bool          // for good
 	empty    chan struct{} // closed when the last stream went while draining
 }
 

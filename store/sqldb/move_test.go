@@ -60,6 +60,9 @@ func fillAll(t *testing.T, db *DB, sessions int) {
 		if _, err := db.Secret(ctx, id); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := db.SetNodeDrained(ctx, "edge-"+id, true); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -87,6 +90,11 @@ func everything(t *testing.T, db *DB) (all []any) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	nodes, err := db.DrainedNodes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, nodes)
 	for _, a := range agents {
 		all = append(all, *a)
 	}

@@ -91,6 +91,7 @@ type Cluster struct {
 	announced time.Time         // when the agents were read that the Coord took last
 	leaving   bool              // this edge
 	drained   map[string]bool   // node ids that an operator has drained
+	blind     bool              // the Coord is away
 	telling   []chan struct{}   // of Tell; closed by an announcement that has begun later
 	peers     map[string]*peer  // by node id, without this edge
 	known     map[string]memory
@@ -201,9 +202,9 @@ func (c *Cluster) Drain(ctx context.Context) error {
 	return c.Tell(ctx)
 }
 
-// Drained says which nodes, this edge among them, an operator has drained. It
-// comes from the Store, so that all edges know also while the Coord is away; what
-// a node says of itself counts beside it.
+// Drained says which nodes, this edge among them, an operator has drained, as
+// the Store has it: all edges know so also while the Coord is away. What a node
+// announces of itself counts beside it, and may be there sooner.
 func (c *Cluster) Drained(ids []string) {
 	drained := make(map[string]bool, len(ids))
 	for _, id := range ids {

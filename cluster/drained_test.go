@@ -86,6 +86,43 @@ func TestWithoutTheCoordADrainIsKnown(t *testing.T) {
 	})
 }
 
+// TestWithoutTheCoordAResumedEdgeIsBack, although its lease said last that it is
+// drained.
+func TestWithoutTheCoordAResumedEdgeIsBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		all := w.startMany("a", "b", "c")
+		for _, e := range all {
+			e.Drained([]string{"a"})
+		}
+		if err := all[2].Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		w.setAway(true)
+		time.Sleep(2 * defaultBeat)
+		settle()
+		if !all[1].of(t, "a").Draining {
+			t.Error("b forgets that a is drained when the Coord goes")
+		}
+		for _, e := range all {
+			e.Drained(nil)
+		}
+		settle()
+		if all[1].of(t, "a").Draining || !all[1].wantsAgents("a") {
+			t.Errorf("b sees %+v", all[1].Nodes())
+		}
+		if !all[1].of(t, "c").Draining || all[1].wantsAgents("c") {
+			t.Errorf("who leaves is not back: %+v", all[1].Nodes())
+		}
+		w.setAway(false)
+		time.Sleep(2 * defaultBeat)
+		settle()
+		if all[1].of(t, "a").Draining {
+			t.Errorf("b sees %+v", all[1].Nodes())
+		}
+	})
+}
+
 // TestWhoTellsIsAnsweredByItsOwnAnnouncement, not by one that had begun before.
 func TestWhoTellsIsAnsweredByItsOwnAnnouncement(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -75,7 +75,7 @@ func (c *Cluster) nodes(wanted func(*peer) bool, self bool) []Node {
 	for _, p := range c.peers {
 		if wanted(p) {
 			n := p.node()
-			n.Draining = n.Draining || c.drained[n.ID]
+			n.Draining = n.Leaving || c.drained[n.ID] || n.Draining && !c.blind
 			nodes = append(nodes, n)
 		}
 	}

@@ -89,10 +89,12 @@ func (c *Cluster) follow(ctx context.Context) {
 	failing := false
 	for {
 		if list, err := c.list(ctx); err == nil {
+			c.setBlind(false)
 			c.apply(ctx, list, &checks)
 			failing = false
 		} else if ctx.Err() == nil && !failing {
 			failing = true
+			c.setBlind(true)
 			c.o.Log.Warn("nothing new can be learned of the other edges; what is known of them stays", zap.Error(err))
 		}
 		sleep(ctx, pause)
@@ -109,6 +111,22 @@ func (c *Cluster) follow(ctx context.Context) {
 				}
 				wanted = e.Type == "resync" || e.Type == "lease" && e.ID == leaseKind
 			}
+		}
+	}
+}
+
+// setBlind says whether the Coord is away. Which edges are drained the Store
+// alone tells then: what they announced may have been taken back since.
+func (c *Cluster) setBlind(blind bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blind == blind {
+		return
+	}
+	c.blind = blind
+	for _, p := range c.peers {
+		if p.head.Draining && !p.head.Leaving {
+			notify(c.changed)
 		}
 	}
 }

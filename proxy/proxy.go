@@ -266,12 +266,12 @@ func (p *Proxy) forget(s *stream) {
 	p.mu.Lock()
 	delete(p.streams, s)
 	p.quota.giveBack(s.grant)
-	last := p.draining && len(p.streams) == 0
+	last, empty := p.draining && len(p.streams) == 0, p.empty // a Resume may make another
 	p.mu.Unlock()
 	p.metrics.active.Dec()
 	p.tellActivity(s.grant.Session)
 	if last {
-		close(p.empty)
+		close(empty)
 	}
 }
 

@@ -121,7 +121,7 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 	e := &edge{config: config, log: log, registry: prometheus.NewRegistry(), coord: store.NewLocal()}
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "streamspace_api_pods_available", Help: "Edges that take new work, as this one knows: itself unless it drains.",
+			Name: "streamspace_api_pods_available", Help: "Edges that take new work, as this one knows: itself unless it drains or was drained.",
 		}, func() float64 {
 			if e.standsAside() {
 				return 0

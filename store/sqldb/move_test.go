@@ -145,7 +145,7 @@ func TestMovingToPostgresLosesNothing(t *testing.T) {
 			for _, m := range moved {
 				rows[m.Table] = m.Rows
 			}
-			counts := map[string]int{"sessions": sessions, "idempotency_keys": sessions / 2, "agents": 3, "keys": 3, "owners": 1, "secrets": 3}
+			counts := map[string]int{"sessions": sessions, "idempotency_keys": sessions / 2, "agents": 3, "keys": 3, "owners": 1, "secrets": 3, "drained_nodes": 3}
 			if !reflect.DeepEqual(rows, counts) || !reflect.DeepEqual(told, counts) {
 				t.Errorf("moved %v, told %v; want %v", rows, told, counts)
 			}

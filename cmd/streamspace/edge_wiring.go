@@ -336,11 +336,14 @@ func milliseconds(d time.Duration) float64 {
 }
 
 func (e *edge) nodes(context.Context) ([]api.Node, error) {
-	known := []cluster.Node{e.self()}
+	var known []cluster.Node
 	if e.cluster != nil {
 		known = e.cluster.Nodes()
 	} else {
-		known[0].URL, known[0].Healthy = e.config.Node.Advertise, true
+		known = []cluster.Node{{
+			ID: e.config.Node.ID, URL: e.config.Node.Advertise, Version: version,
+			Streams: e.viewers.Active(), Draining: e.standsAside(), Healthy: true,
+		}}
 	}
 	nodes := make([]api.Node, len(known))
 	for i, n := range known {

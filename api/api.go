@@ -57,7 +57,10 @@ type Options struct {
 	ResumeAgent func(ctx context.Context, id string) error
 	DeleteAgent func(ctx context.Context, id string) error
 
-	Nodes  func(ctx context.Context) ([]Node, error)
+	Nodes func(ctx context.Context) ([]Node, error)
+	// DrainNode and ResumeNode return the node after it. NotFound.
+	DrainNode, ResumeNode func(ctx context.Context, id string) (Node, error)
+
 	Health func(ctx context.Context) Health
 	Hints  func(ctx context.Context) []Hint // optional: what an operator should know when looking at the console
 

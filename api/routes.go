@@ -45,6 +45,8 @@ func (s *server) table() []route {
 		{"POST", "/api/v1/agents/{id}/drain", auth.Agents, s.changeAgent(s.o.DrainAgent)},
 		{"POST", "/api/v1/agents/{id}/resume", auth.Agents, s.changeAgent(s.o.ResumeAgent)},
 		{"GET", "/api/v1/nodes", auth.Nodes, s.listNodes},
+		{"POST", "/api/v1/nodes/{id}/drain", auth.Nodes, s.changeNode("draining", s.o.DrainNode)},
+		{"POST", "/api/v1/nodes/{id}/resume", auth.Nodes, s.changeNode("online", s.o.ResumeNode)},
 		{"GET", "/api/v1/pools", auth.Pools, s.listPools},
 		{"GET", "/api/v1/pools/{pool}", auth.Pools, s.getPool},
 		{"POST", "/api/v1/pools/{pool}/upstreams/{upstream}/drain", auth.Pools, s.setUpstream("draining")},

@@ -41,6 +41,7 @@ const (
 
 // world is the API on a real store, served as the edge serves it.
 type world struct {
+	node     Node // the only edge
 	t        testing.TB
 	file     string
 	store    *sqldb.DB
@@ -144,6 +145,7 @@ func (w *world) open(change ...func(*Options)) {
 		w.t.Fatal(err)
 	}
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w.logs, zapcore.DebugLevel)
+	w.node = Node{ID: "edge-1", Status: "online", Version: "test", Streams: 1}
 	w.options = Options{
 		Store: w.store, Coord: w.coord, Auth: w.auth, Log: zap.New(core), Metrics: NewMetrics(w.registry), Version: "test",
 		CreateSession: w.createSession,
@@ -166,8 +168,10 @@ func (w *world) open(change ...func(*Options)) {
 		ResumeAgent: func(ctx context.Context, id string) error { return w.setDraining(ctx, id, false) },
 		DeleteAgent: w.store.DeleteAgent,
 		Nodes: func(context.Context) ([]Node, error) {
-			return []Node{{ID: "edge-1", Status: "online", Version: "test", Streams: 1}}, nil
+			return []Node{w.node}, nil
 		},
+		DrainNode:  func(_ context.Context, id string) (Node, error) { return w.setNode(id, "draining", true) },
+		ResumeNode: func(_ context.Context, id string) (Node, error) { return w.setNode(id, "online", false) },
 		Pools: func() []Pool {
 			return []Pool{{Name: "web", Policy: "least_connections", Upstreams: []Upstream{{ID: "10.0.0.21:8080", URL: "http://10.0.0.21:8080", State: "up", Weight: 1}}}}
 		},
@@ -228,6 +232,14 @@ func (w *world) stopSession(ctx context.Context, id string) (*store.Session, err
 		s.State, s.Desired = store.Terminated, store.Terminated
 		return nil
 	})
+}
+
+func (w *world) setNode(id, status string, drained bool) (Node, error) {
+	if id != w.node.ID {
+		return Node{}, store.Errorf(store.NotFound, "there is no edge %q", id)
+	}
+	w.node.Status, w.node.Drained = status, drained
+	return w.node, nil
 }
 
 func (w *world) setDraining(ctx context.Context, id string, draining bool) error {

@@ -40,6 +40,7 @@ type announcement struct {
 	Streams    int    `json:"streams,omitempty"`
 	MaxStreams int    `json:"max_streams,omitempty"`
 	Draining   bool   `json:"draining,omitempty"`
+	Leaving    bool   `json:"leaving,omitempty"`
 }
 
 func partID(node string, part int) string {
@@ -53,7 +54,7 @@ func partID(node string, part int) string {
 func announcementsOf(n Node, agents map[string]uint64) []announcement {
 	parts := []announcement{{
 		Node: n.ID, Generation: n.Generation, URL: n.URL, Pin: n.Pin, Version: n.Version,
-		Streams: n.Streams, MaxStreams: n.MaxStreams, Draining: n.Draining,
+		Streams: n.Streams, MaxStreams: n.MaxStreams, Draining: n.Draining, Leaving: n.Leaving,
 	}}
 	room := maxAgentsText
 	for _, id := range slices.Sorted(maps.Keys(agents)) {

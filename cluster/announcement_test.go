@@ -101,6 +101,7 @@ func TestWhatIsOlderIsNotBelieved(t *testing.T) {
 		if err := all[1].Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		settle()
 		all[1].stop()
 		settle()
 		all[0].sees(t, "a")

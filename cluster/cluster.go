@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"maps"
 	"sync"
 	"time"
 
@@ -33,7 +34,8 @@ type Node struct {
 	Generation uint64 // of its process: a restart has a higher one
 	Streams    int    // that it carries to desktops, also for viewers of other edges
 	MaxStreams int    // 0: no bound
-	Draining   bool   // it is about to leave
+	Draining   bool   // it takes nothing new: it leaves, or an operator has drained it
+	Leaving    bool   // it is about to end
 
 	// What this edge knows of it.
 	Healthy bool // it answers
@@ -74,7 +76,7 @@ const (
 )
 
 // Cluster is this edge's view of all. Its methods are safe for concurrent use
-// and do not block, but for Run and Drain.
+// and do not block, but for Run, Drain and Tell.
 type Cluster struct {
 	o    Options
 	seal seal
@@ -87,9 +89,11 @@ type Cluster struct {
 	started   uint64            // its generation; 0: it has none yet
 	agents    map[string]uint64 // with a tunnel to this edge: its generation
 	announced time.Time         // when the agents were read that the Coord took last
-	draining  bool
-	told      chan struct{}    // closed when the others can know that this edge drains
-	peers     map[string]*peer // by node id, without this edge
+	leaving   bool              // this edge
+	drained   map[string]bool   // node ids that an operator has drained
+	blind     bool              // the Coord is away
+	telling   []chan struct{}   // of Tell; closed by an announcement that has begun later
+	peers     map[string]*peer  // by node id, without this edge
 	known     map[string]memory
 	ignored   map[string]string // leases that are not believed: why
 }
@@ -116,7 +120,7 @@ func New(o Options) *Cluster {
 	o.Check = o.Check.withDefaults()
 	return &Cluster{
 		o: o, seal: seal{key}, id: o.Self().ID,
-		announce: make(chan struct{}, 1), changed: make(chan struct{}, 1), told: make(chan struct{}),
+		announce: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		agents: map[string]uint64{}, peers: map[string]*peer{}, known: map[string]memory{},
 	}
 }
@@ -190,14 +194,42 @@ func (c *Cluster) AgentHere(agentID string, generation uint64, up bool) {
 // ctx's error.
 func (c *Cluster) Drain(ctx context.Context) error {
 	c.mu.Lock()
-	if !c.draining {
-		c.draining = true
-		notify(c.announce)
+	if !c.leaving {
+		c.leaving = true
 		notify(c.changed)
 	}
 	c.mu.Unlock()
+	return c.Tell(ctx)
+}
+
+// Drained says which nodes, this edge among them, an operator has drained, as
+// the Store has it: all edges know so also while the Coord is away. What a node
+// announces of itself counts beside it, and may be there sooner.
+func (c *Cluster) Drained(ids []string) {
+	drained := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		drained[id] = true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if maps.Equal(c.drained, drained) {
+		return
+	}
+	c.drained = drained
+	notify(c.announce)
+	notify(c.changed)
+}
+
+// Tell announces this edge at once and returns when the others can know how it
+// is now, or with ctx's error.
+func (c *Cluster) Tell(ctx context.Context) error {
+	told := make(chan struct{})
+	c.mu.Lock()
+	c.telling = append(c.telling, told)
+	c.mu.Unlock()
+	notify(c.announce)
 	select {
-	case <-c.told:
+	case <-told:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -217,7 +249,8 @@ func (c *Cluster) self() Node {
 	n := c.o.Self()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n.ID, n.Draining = c.id, n.Draining || c.draining
+	n.ID, n.Leaving = c.id, n.Leaving || c.leaving
+	n.Draining = n.Draining || n.Leaving || c.drained[c.id]
 	n.Generation, n.Healthy, n.Self = c.started, true, true
 	return n
 }

@@ -43,7 +43,7 @@ func TestADrainIsKnownBeforeItIsReported(t *testing.T) {
 		}
 		settle()
 		for _, e := range all {
-			if !e.of(t, "a").Draining {
+			if n := e.of(t, "a"); !n.Draining || !n.Leaving {
 				t.Errorf("%s does not know of the drain", e.id)
 			}
 			for i := range 100 {

@@ -74,7 +74,9 @@ func (c *Cluster) nodes(wanted func(*peer) bool, self bool) []Node {
 	defer c.mu.Unlock()
 	for _, p := range c.peers {
 		if wanted(p) {
-			nodes = append(nodes, p.node())
+			n := p.node()
+			n.Draining = n.Leaving || c.drained[n.ID] || n.Draining && !c.blind
+			nodes = append(nodes, n)
 		}
 	}
 	return nodes

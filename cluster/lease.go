@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -81,10 +82,10 @@ func (l *ownLease) begin(ctx context.Context) error {
 
 func (l *ownLease) hold(ctx context.Context) error {
 	began := time.Now()
-	n := l.c.self()
 	l.c.mu.Lock()
-	agents := maps.Clone(l.c.agents)
+	agents, telling := maps.Clone(l.c.agents), len(l.c.telling)
 	l.c.mu.Unlock()
+	n := l.c.self()
 	parts := announcementsOf(n, agents)
 	if err := l.number(parts); err != nil {
 		return err
@@ -104,9 +105,7 @@ func (l *ownLease) hold(ctx context.Context) error {
 	l.c.mu.Lock()
 	l.c.announced = began
 	l.c.mu.Unlock()
-	if n.Draining {
-		l.c.saidDraining()
-	}
+	l.c.said(telling)
 	return nil
 }
 
@@ -133,14 +132,14 @@ func (l *ownLease) number(parts []announcement) error {
 	return nil
 }
 
-func (c *Cluster) saidDraining() {
+// said has the first so many calls of Tell return.
+func (c *Cluster) said(calls int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.told:
-	default:
-		close(c.told)
+	for _, told := range c.telling[:calls] {
+		close(told)
 	}
+	c.telling = slices.Delete(c.telling, 0, calls)
 }
 
 // log tells the first failure of several in a row, and that they are over.

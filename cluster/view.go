@@ -46,7 +46,7 @@ func (p *peer) node() Node {
 	a := p.head
 	return Node{
 		ID: a.Node, URL: a.URL, Pin: a.Pin, Version: a.Version, Generation: a.Generation,
-		Streams: a.Streams, MaxStreams: a.MaxStreams, Draining: a.Draining, Healthy: !p.down,
+		Streams: a.Streams, MaxStreams: a.MaxStreams, Draining: a.Draining, Leaving: a.Leaving, Healthy: !p.down,
 	}
 }
 
@@ -89,10 +89,12 @@ func (c *Cluster) follow(ctx context.Context) {
 	failing := false
 	for {
 		if list, err := c.list(ctx); err == nil {
+			c.setBlind(false)
 			c.apply(ctx, list, &checks)
 			failing = false
 		} else if ctx.Err() == nil && !failing {
 			failing = true
+			c.setBlind(true)
 			c.o.Log.Warn("nothing new can be learned of the other edges; what is known of them stays", zap.Error(err))
 		}
 		sleep(ctx, pause)
@@ -109,6 +111,22 @@ func (c *Cluster) follow(ctx context.Context) {
 				}
 				wanted = e.Type == "resync" || e.Type == "lease" && e.ID == leaseKind
 			}
+		}
+	}
+}
+
+// setBlind says whether the Coord is away. Which edges are drained the Store
+// alone tells then: what they announced may have been taken back since.
+func (c *Cluster) setBlind(blind bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blind == blind {
+		return
+	}
+	c.blind = blind
+	for _, p := range c.peers {
+		if p.head.Draining && !p.head.Leaving {
+			notify(c.changed)
 		}
 	}
 }
@@ -210,7 +228,7 @@ func (c *Cluster) accept(ctx context.Context, a announcement, value []byte, chec
 		c.o.Log.Info("an edge is there", zap.String("node", a.Node), zap.String("url", a.URL), zap.Uint64("generation", a.Generation))
 		changed = true
 	default:
-		changed = p.head.Draining != a.Draining || p.head.Version != a.Version
+		changed = p.head.Draining != a.Draining || p.head.Leaving != a.Leaving || p.head.Version != a.Version
 		p.head = a
 	}
 	p.head.Agents = nil // kept in the parts
@@ -239,16 +257,16 @@ func (c *Cluster) outlive(p *peer, here bool, now time.Time) (changed bool) {
 	case here:
 		p.lost = time.Time{}
 		return false
-	case !p.head.Draining && p.lost.IsZero():
+	case !p.head.Leaving && p.lost.IsZero():
 		p.lost = now
 		notify(p.suspect)
 		return false
-	case !p.head.Draining && now.Sub(p.lost) < beatsOfLease*c.o.Beat:
+	case !p.head.Leaving && now.Sub(p.lost) < beatsOfLease*c.o.Beat:
 		return false
 	}
 	p.stop()
 	delete(c.peers, p.head.Node)
-	c.o.Log.Info("an edge has gone", zap.String("node", p.head.Node), zap.Bool("draining", p.head.Draining))
+	c.o.Log.Info("an edge has gone", zap.String("node", p.head.Node), zap.Bool("leaving", p.head.Leaving))
 	return true
 }
 

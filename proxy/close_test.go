@@ -394,3 +394,40 @@ func TestCloseCutsWhatDoesNotLeaveInTime(t *testing.T) {
 	}
 	e.wantEnd(NodeDraining, phaseRelay)
 }
+
+// TestADrainIsTakenBack: those whom it has not reached stay, and others come.
+func TestADrainIsTakenBack(t *testing.T) {
+	server := startVNC(t, echo)
+	e := startEdge(t, Options{}, server.addr)
+	e.Resume() // nothing is to be undone
+	for range 2 {
+		stays := e.viewRaw()
+		stays.exchangeGreetings()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		e.Drain(ended, time.Hour)
+		_, response := e.send(request(goodHeaders()...))
+		wantProblem(t, response, NodeDraining)
+		e.Resume()
+		comes := e.viewRaw()
+		comes.exchangeGreetings()
+
+		e.Drain(deadline(t), 0) // waits until both have gone
+		if e.Active() != 0 {
+			t.Fatalf("%d viewers are left", e.Active())
+		}
+		for _, v := range []*rawViewer{stays, comes} {
+			if code, _ := v.closed(); code != 1012 {
+				t.Errorf("code %d", code)
+			}
+		}
+		e.Resume()
+	}
+	if err := e.Close(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	e.Resume()
+	if e.refuses() == nil {
+		t.Error("it takes viewers after Close")
+	}
+}

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Drain refuses new viewers from now on and asks those that are here to connect
+// Drain refuses new viewers from now on, until Resume, and asks those that are here to connect
 // elsewhere (close code 1012), spread over window so that they do not all come
 // back in the same instant. It returns when all have gone or ctx has ended;
 // Close ends those that are left.
 func (p *Proxy) Drain(ctx context.Context, window time.Duration) {
-	leaving := p.stopAdmitting()
+	leaving, empty := p.stopAdmitting()
 	rand.Shuffle(len(leaving), func(i, j int) { leaving[i], leaving[j] = leaving[j], leaving[i] })
 	begin := time.Now()
 	for i, s := range leaving {
@@ -24,27 +24,41 @@ func (p *Proxy) Drain(ctx context.Context, window time.Duration) {
 		s.post(func() { s.end(&Refusal{Reason: NodeDraining}) })
 	}
 	select {
-	case <-p.empty:
+	case <-empty:
 	case <-ctx.Done():
 	}
+}
+
+// Resume takes new viewers again after a Drain, which has returned. After Close
+// it changes nothing.
+func (p *Proxy) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.draining || p.closing {
+		return
+	}
+	p.draining, p.empty = false, make(chan struct{})
 }
 
 // Close refuses new viewers, ends those that are here and waits until all that
 // belongs to them is gone. When ctx ends first, their connections are cut
 // without last words; the error tells how many were.
 func (p *Proxy) Close(ctx context.Context) error {
-	leaving := p.stopAdmitting()
+	p.mu.Lock()
+	p.closing = true
+	p.mu.Unlock()
+	leaving, empty := p.stopAdmitting()
 	for _, s := range leaving {
 		s.post(func() { s.end(&Refusal{Reason: NodeDraining}) })
 	}
 	defer p.release()
 	select {
-	case <-p.empty:
+	case <-empty:
 		p.running.Wait()
 		return nil
 	case <-ctx.Done():
 	}
-	cut := p.stopAdmitting()
+	cut, _ := p.stopAdmitting()
 	for _, s := range cut {
 		s.post(func() {
 			s.end(&Refusal{Reason: NodeDraining})
@@ -52,7 +66,7 @@ func (p *Proxy) Close(ctx context.Context) error {
 		})
 	}
 	select {
-	case <-p.empty:
+	case <-empty:
 	case <-time.After(p.times.close): // a Dial that ignores its context is all that can take so long
 	}
 	return fmt.Errorf("%d viewers did not leave in time and were cut off: %w", len(cut), ctx.Err())
@@ -66,8 +80,9 @@ func (p *Proxy) release() {
 	}
 }
 
-// stopAdmitting returns the streams that are left.
-func (p *Proxy) stopAdmitting() []*stream {
+// stopAdmitting returns the streams that are left, and what is closed when the
+// last one has gone.
+func (p *Proxy) stopAdmitting() (left []*stream, empty <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.draining {
@@ -76,11 +91,10 @@ func (p *Proxy) stopAdmitting() []*stream {
 			close(p.empty)
 		}
 	}
-	left := make([]*stream, 0, len(p.streams))
 	for s := range p.streams {
 		left = append(left, s)
 	}
-	return left
+	return left, p.empty
 }
 
 // sleep waits for d and tells whether ctx lasted as long.

@@ -120,6 +120,7 @@ type Proxy struct {
 	streams  map[*stream]struct{}
 	quota    quota
 	draining bool
+	closing  bool          // for good
 	empty    chan struct{} // closed when the last stream went while draining
 }
 
@@ -265,12 +266,12 @@ func (p *Proxy) forget(s *stream) {
 	p.mu.Lock()
 	delete(p.streams, s)
 	p.quota.giveBack(s.grant)
-	last := p.draining && len(p.streams) == 0
+	last, empty := p.draining && len(p.streams) == 0, p.empty // a Resume may make another
 	p.mu.Unlock()
 	p.metrics.active.Dec()
 	p.tellActivity(s.grant.Session)
 	if last {
-		close(p.empty)
+		close(empty)
 	}
 }
 

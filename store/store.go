@@ -147,7 +147,7 @@ func AllowLag(ctx context.Context) context.Context {
 // LagAllowed tells whether ctx is one of AllowLag's.
 func LagAllowed(ctx context.Context) bool { return ctx.Value(lagAllowed{}) != nil }
 
-// Store is the authority on sessions, agents, keys and signing secrets. When a
+// Store is the authority on sessions, agents, keys, drained edges and signing secrets. When a
 // writing call returns nil, what it wrote survives kill -9 and power loss.
 // Every method returns an *Error with a Code for what a caller can act on:
 // NotFound (an id that is malformed is just not found), Conflict (it exists
@@ -221,6 +221,13 @@ type Store interface {
 	// Keys lists all of them, oldest first.
 	Keys(ctx context.Context) ([]*Key, error)
 	DeleteKey(ctx context.Context, id string) error
+
+	// SetNodeDrained keeps in mind whether an operator has drained the edge of
+	// that id; changed tells whether it was otherwise before. An empty id is
+	// Invalid; whether there is such an edge, nobody asks.
+	SetNodeDrained(ctx context.Context, id string, drained bool) (changed bool, err error)
+	// DrainedNodes are the ids of the edges that are drained, sorted.
+	DrainedNodes(ctx context.Context) ([]string, error)
 
 	// Secret returns the signing secret of that name: 32 random bytes, made at
 	// the first call and the same ever after, for every edge on this store.

@@ -107,7 +107,9 @@ type edge struct {
 	inside    *fasthttp.Server // of its requests
 	adminWeb  *http.Server
 	redirect  net.Listener // plain HTTP that only points to HTTPS; nil when there is none
-	draining  atomic.Bool
+	draining  atomic.Bool  // it leaves
+	drained   atomic.Bool  // an operator has drained it; it stays
+	drains    drainedNodes
 
 	connections atomic.Int64 // that server has
 }
@@ -119,16 +121,16 @@ func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, 
 	e := &edge{config: config, log: log, registry: prometheus.NewRegistry(), coord: store.NewLocal()}
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "streamspace_api_pods_available", Help: "Edges that take new work, as this one knows: itself unless it drains.",
+			Name: "streamspace_api_pods_available", Help: "Edges that take new work, as this one knows: itself unless it drains or was drained.",
 		}, func() float64 {
-			if e.draining.Load() {
+			if e.standsAside() {
 				return 0
 			}
 			return 1
 		}))
 	e.arrivals = newArrivals(log.Named("accept"), e.registry)
 	for _, step := range []func(context.Context) error{
-		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAuth, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openServers,
+		e.listen, e.openCertificates, e.secure, e.openStore, e.openCoord, e.openAuth, e.openAccessLog, e.openDataPath, e.openCluster, e.openBalancer, e.openSessions, e.openDrains, e.openServers,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, e.close())
@@ -253,6 +255,13 @@ func (e *edge) serve(ctx context.Context) error {
 		})
 	}
 	start("sessions", func() error { return e.sessions.Run(background) })
+	following, stopFollowing := context.WithCancel(background)
+	defer stopFollowing()
+	followed := make(chan struct{})
+	start("drains", func() error {
+		defer close(followed)
+		return e.followDrains(following)
+	})
 	gone := make(chan struct{}) // closed when the other edges have been told
 	if e.cluster != nil {
 		start("cluster", func() error {
@@ -284,6 +293,8 @@ func (e *edge) serve(ctx context.Context) error {
 	case err = <-failed:
 		e.log.Error("a part of the edge failed; leaving", zap.Error(err))
 	}
+	stopFollowing()
+	<-followed // nobody resumes an edge that leaves
 	err = errors.Join(err, e.drain())
 	stopBackground()
 	<-gone // by the Redis that is closed next

@@ -52,7 +52,7 @@ func (e *edge) self() cluster.Node {
 	carried, _ := e.places.taken()
 	return cluster.Node{
 		ID: e.config.Node.ID, URL: e.config.peerURL(), Pin: e.pin(), Version: version,
-		Streams: carried, MaxStreams: e.config.VNC.MaxStreams, Draining: e.draining.Load(),
+		Streams: carried, MaxStreams: e.config.VNC.MaxStreams, Draining: e.standsAside(), Leaving: e.draining.Load(),
 	}
 }
 
@@ -69,7 +69,7 @@ const rehomeJitter = 2 * time.Second
 
 func (e *edge) clusterChanged() {
 	jitter := rehomeJitter
-	if e.draining.Load() {
+	if e.standsAside() {
 		jitter = 0
 	}
 	e.hub.Rehome(jitter)
@@ -119,18 +119,23 @@ func (e *edge) hopEnded(via string, cause error) proxy.Reason {
 	return ""
 }
 
-// leaveCluster has the agents that are here move before the edge goes: each is at
-// another edge, or can't be, when it returns. That takes a third of the drain's
-// time at most, also without Redis: the viewers need theirs.
+// leaveCluster has the agents that are here move before the edge goes.
 func (e *edge) leaveCluster(ctx context.Context) {
-	if e.cluster == nil {
-		return
+	if e.cluster != nil {
+		e.moveAgents(ctx, e.cluster.Drain)
 	}
+}
+
+// moveAgents has tell say to the other edges that this one takes nothing new, and
+// the agents that are here move: each is at another edge, or can't be, when it
+// returns. That takes a third of the drain's time at most, also without Redis:
+// the viewers need theirs.
+func (e *edge) moveAgents(ctx context.Context, tell func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, e.config.Drain.Timeout.std()/3)
 	defer cancel()
 	e.hop.Drain()
-	if err := e.cluster.Drain(ctx); err != nil {
-		e.log.Warn("the other edges could not be told that this one leaves", zap.Error(err))
+	if err := tell(ctx); err != nil {
+		e.log.Warn("the other edges could not be told that this one takes nothing new", zap.Error(err))
 	}
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()

@@ -21,7 +21,7 @@ func (e *edge) openHTTP2(handler fasthttp.RequestHandler) {
 		Timeouts:  e.accepting(),
 		Idle:      e.config.Timeouts.Idle.std(),
 		MaxHeader: maxHeader,
-		Draining:  e.draining.Load,
+		Draining:  e.standsAside,
 	})
 	e.inside = e.newServer(handler)
 	e.inside.ReadBufferSize = 2 * maxHeader // a header that came packed is longer written out

@@ -59,6 +59,8 @@ func (e *edge) openServers(context.Context) error {
 		ResumeAgent:      e.sessions.ResumeAgent,
 		DeleteAgent:      e.sessions.DeleteAgent,
 		Nodes:            e.nodes,
+		DrainNode:        e.drainNode,
+		ResumeNode:       e.resumeNode,
 		Health:           e.health,
 		Hints:            e.hints,
 		Pools:            e.pools,
@@ -156,7 +158,7 @@ func (e *edge) route(pages, control fasthttp.RequestHandler) fasthttp.RequestHan
 				listen.Linger(ctx.Conn())
 			}
 		}
-		if e.draining.Load() && !ctx.Hijacked() {
+		if e.standsAside() && !ctx.Hijacked() {
 			ctx.SetConnectionClose()
 		}
 	}

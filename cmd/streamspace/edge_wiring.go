@@ -336,25 +336,38 @@ func milliseconds(d time.Duration) float64 {
 }
 
 func (e *edge) nodes(context.Context) ([]api.Node, error) {
+	var known []cluster.Node
 	if e.cluster != nil {
-		var nodes []api.Node
-		for _, n := range e.cluster.Nodes() {
-			status := "online"
-			switch {
-			case n.Draining:
-				status = "draining"
-			case !n.Healthy:
-				status = "unreachable"
-			}
-			nodes = append(nodes, api.Node{ID: n.ID, Status: status, Version: n.Version, Advertise: n.URL, Streams: n.Streams})
+		known = e.cluster.Nodes()
+	} else {
+		known = []cluster.Node{{
+			ID: e.config.Node.ID, URL: e.config.Node.Advertise, Version: version,
+			Streams: e.viewers.Active(), Draining: e.standsAside(), Healthy: true,
+		}}
+	}
+	nodes := make([]api.Node, len(known))
+	for i, n := range known {
+		drained := e.drains.has(n.ID)
+		status := "online"
+		switch {
+		case n.Draining || drained:
+			status = "draining"
+		case !n.Healthy:
+			status = "unreachable"
 		}
-		return nodes, nil
+		nodes[i] = api.Node{ID: n.ID, Status: status, Drained: drained, Version: n.Version, Advertise: n.URL, Streams: n.Streams}
 	}
-	status := "online"
-	if e.draining.Load() {
-		status = "draining"
+	return nodes, nil
+}
+
+// node is one of nodes.
+func (e *edge) node(ctx context.Context, id string) (n api.Node, there bool) {
+	nodes, err := e.nodes(ctx)
+	i := slices.IndexFunc(nodes, func(n api.Node) bool { return n.ID == id })
+	if err != nil || i < 0 {
+		return n, false
 	}
-	return []api.Node{{ID: e.config.Node.ID, Status: status, Version: version, Advertise: e.config.Node.Advertise, Streams: e.viewers.Active()}}, nil
+	return nodes[i], true
 }
 
 // hints tell whoever opens the console what is missing for real work.
@@ -399,7 +412,7 @@ func (e *edge) hints(ctx context.Context) []api.Hint {
 func (e *edge) health(ctx context.Context) api.Health {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // below the 5 s that load balancers commonly wait
 	defer cancel()
-	h := api.Health{Version: version, Database: "connected", Redis: "disabled", Agents: e.hub.Agents(), Draining: e.draining.Load()}
+	h := api.Health{Version: version, Database: "connected", Redis: "disabled", Agents: e.hub.Agents(), Draining: e.standsAside()}
 	if err := e.store.Ping(ctx); err != nil {
 		h.Database = "unavailable"
 		e.log.Warn("health: the database can't take a write", zap.Error(err))

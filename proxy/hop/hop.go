@@ -116,9 +116,12 @@ func New(o Options) *Hop {
 // Active counts the streams that are carried for other edges.
 func (h *Hop) Active() int { return int(h.active.Load()) }
 
-// Drain refuses new streams of other edges with CodeNodeDraining. Those that run
-// go on.
+// Drain refuses new streams of other edges with CodeNodeDraining, until Resume.
+// Those that run go on.
 func (h *Hop) Drain() { h.draining.Store(true) }
+
+// Resume takes streams of other edges again.
+func (h *Hop) Resume() { h.draining.Store(false) }
 
 // Close ends what is carried for other edges and waits until it has ended, or
 // for ctx. What Dial has returned is its caller's.

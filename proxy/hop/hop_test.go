@@ -175,7 +175,7 @@ func wantCode(t *testing.T, err error, code tunnel.Code) {
 	}
 }
 
-// TestADrainRefusesNewStreams, and leaves those that run.
+// TestADrainRefusesNewStreams until it is taken back, and leaves those that run.
 func TestADrainRefusesNewStreams(t *testing.T) {
 	to := startHome(t, false, vncServer(t, false, greetAndEcho))
 	from := startViewerEdge(t)
@@ -184,12 +184,21 @@ func TestADrainRefusesNewStreams(t *testing.T) {
 	to.Drain()
 	_, err := from.Dial(deadlined(t), to.peer, "agent", request)
 	wantCode(t, err, tunnel.CodeNodeDraining)
+	to.Resume()
+	again := mustDial(t, from, to)
+	wantBytes(t, again, "RFB 003.008\n")
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	to.Drain()
 	if _, err := io.WriteString(conn, "still here"); err != nil {
 		t.Fatal(err)
 	}
 	wantBytes(t, conn, "still here")
-	if to.Active() != 1 {
-		t.Errorf("%d active", to.Active())
+	for deadline := time.Now().Add(hang); to.Active() != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d active", to.Active())
+		}
 	}
 	if err := to.Close(deadlined(t)); err != nil {
 		t.Fatal(err)

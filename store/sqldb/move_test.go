@@ -60,6 +60,9 @@ func fillAll(t *testing.T, db *DB, sessions int) {
 		if _, err := db.Secret(ctx, id); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := db.SetNodeDrained(ctx, "edge-"+id, true); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -87,6 +90,11 @@ func everything(t *testing.T, db *DB) (all []any) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	nodes, err := db.DrainedNodes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = append(all, nodes)
 	for _, a := range agents {
 		all = append(all, *a)
 	}
@@ -137,7 +145,7 @@ func TestMovingToPostgresLosesNothing(t *testing.T) {
 			for _, m := range moved {
 				rows[m.Table] = m.Rows
 			}
-			counts := map[string]int{"sessions": sessions, "idempotency_keys": sessions / 2, "agents": 3, "keys": 3, "owners": 1, "secrets": 3}
+			counts := map[string]int{"sessions": sessions, "idempotency_keys": sessions / 2, "agents": 3, "keys": 3, "owners": 1, "secrets": 3, "drained_nodes": 3}
 			if !reflect.DeepEqual(rows, counts) || !reflect.DeepEqual(told, counts) {
 				t.Errorf("moved %v, told %v; want %v", rows, told, counts)
 			}

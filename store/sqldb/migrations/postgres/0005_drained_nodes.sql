@@ -1,0 +1,4 @@
+-- +goose Up
+CREATE TABLE drained_nodes (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY
+);

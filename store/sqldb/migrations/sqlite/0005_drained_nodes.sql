@@ -1,0 +1,4 @@
+-- +goose Up
+CREATE TABLE drained_nodes (
+    id TEXT NOT NULL PRIMARY KEY
+) STRICT;

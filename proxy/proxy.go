@@ -236,20 +236,21 @@ func (p *Proxy) refusesLocked(g Grant) *Refusal {
 
 // admit counts a viewer in and starts its stream, unless there is no room.
 func (p *Proxy) admit(v visit, conn net.Conn, response, ahead []byte) *Refusal {
-	s := &stream{p: p, visit: v, loop: p.reactor.Loop()}
+	ctx, cancel := context.WithCancel(p.ctx)
+	s := &stream{p: p, visit: v, loop: p.reactor.Loop(), cancel: cancel}
+	reactor.KeepAlive(conn)
 	p.mu.Lock()
 	if refusal := p.refusesLocked(v.grant); refusal != nil {
 		p.mu.Unlock()
+		cancel()
 		return refusal
 	}
 	p.streams[s] = struct{}{}
 	p.quota.take(s.grant)
-	p.mu.Unlock()
 	p.metrics.active.Inc()
-	reactor.KeepAlive(conn)
-	ctx, cancel := context.WithCancel(p.ctx)
-	s.cancel = cancel
+	// Inside the lock: who finds the stream may want its end, which comes after.
 	started := s.loop.Do(func() { s.begin(s.loop.Add(conn, (*viewerSide)(s)), response, ahead, ctx) })
+	p.mu.Unlock()
 	if !started { // only after Close
 		cancel()
 		_ = conn.Close()

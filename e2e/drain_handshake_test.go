@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // TestAnEdgeThatLeavesServesWhoWasAboutToCome: a client that has its connection,
@@ -47,16 +46,18 @@ func TestAnEdgeThatLeavesServesWhoWasAboutToCome(t *testing.T) {
 		conn := tls.Client(conns[i], &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
 		request, _ := http.NewRequest("POST", in.URL+"/app/x", strings.NewReader("some"))
 		request.GetBody = nil // it can't be sent again
-		var web http.RoundTripper = &http.Transport{DialTLS: func(string, string) (net.Conn, error) { return conn, conn.Handshake() }}
-		if protocol == "h2" {
-			web = &http2.Transport{DialTLS: func(string, string, *tls.Config) (net.Conn, error) { return conn, conn.Handshake() }}
-		}
+		web := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return conn, conn.HandshakeContext(ctx)
+		}}
 		response, err := web.RoundTrip(request)
 		if err != nil {
 			t.Errorf("%s: %v", protocol, err)
 			continue
 		}
 		response.Body.Close()
+		if h2 := response.ProtoMajor == 2; h2 != (protocol == "h2") {
+			t.Errorf("%s: it came by %s", protocol, response.Proto)
+		}
 		if response.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", protocol, response.Status)
 		}

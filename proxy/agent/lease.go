@@ -57,7 +57,7 @@ func openLease(data string) (*lease, error) {
 		return l, nil
 	}
 	text := append(make([]byte, leaseEndSize), boot...)
-	if _, err := file.WriteAt(text, 0); err == nil {
+	if _, err = file.WriteAt(text, 0); err == nil {
 		err = file.Truncate(int64(len(text)))
 	}
 	if err != nil {
@@ -75,7 +75,10 @@ func readLease(file io.ReaderAt) (end time.Duration, boot string, err error) {
 	if n < leaseEndSize {
 		return 0, "", io.ErrUnexpectedEOF
 	}
-	return time.Duration(binary.BigEndian.Uint64(text)), string(text[leaseEndSize:n]), nil
+	if end = time.Duration(binary.BigEndian.Uint64(text)); end < 0 {
+		return 0, "", fmt.Errorf("a lease that ends at %d ns", end)
+	}
+	return end, string(text[leaseEndSize:n]), nil
 }
 
 // over tells whether the lease has run out.

@@ -3,10 +3,13 @@
 package agent
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -210,4 +213,28 @@ func TestALeaseThatCannotBeKeptIsToldWithItsPath(t *testing.T) {
 	o, _ := testOptions(t, data, bareRuntime())
 	_, err := New(o)
 	wantWords(t, fmt.Sprint(err), filepath.Join(data, leaseFile))
+}
+
+// TestALeaseThatHasNoRoomIsTold: an agent without one must not start.
+func TestALeaseThatHasNoRoomIsTold(t *testing.T) {
+	data := t.TempDir()
+	if err := os.Symlink("/dev/full", filepath.Join(data, leaseFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openLease(data); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzALeaseIsReadOrRefused(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add(make([]byte, leaseEndSize))
+	f.Add(append(binary.BigEndian.AppendUint64(nil, 1<<63), "some-boot"...))
+	f.Add(append(make([]byte, leaseEndSize), bytes.Repeat([]byte("x"), 500)...))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		end, boot, err := readLease(bytes.NewReader(text))
+		if err == nil && (len(text) < leaseEndSize || len(boot) > 128 || end < 0) {
+			t.Errorf("%d bytes are a lease until %v of boot %q", len(text), end, boot)
+		}
+	})
 }

@@ -15,6 +15,11 @@ import (
 const lockOwner = `INSERT INTO owners (org, owner) VALUES (?, ?)
 	ON CONFLICT (org, owner) DO UPDATE SET org = excluded.org RETURNING owner`
 
+// purgeOwners deletes the rows that nobody has sessions for. One who is about to
+// store a session has locked its row, or makes it anew.
+const purgeOwners = `DELETE FROM owners WHERE NOT EXISTS
+	(SELECT 1 FROM sessions WHERE sessions.org = owners.org AND sessions.owner = owners.owner)`
+
 // The states are literals as in countActive.
 const (
 	countOwned  = `SELECT COUNT(*) FROM sessions WHERE org = ? AND owner = ? AND state NOT IN ('terminated', 'failed')`

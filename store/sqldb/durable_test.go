@@ -166,6 +166,49 @@ func TestIdempotencyKeysAreKeptForADay(t *testing.T) {
 	})
 }
 
+// TestOwnersWithoutSessionsAreForgotten: what is locked to count an owner's
+// sessions does not stay for ever.
+func TestOwnersWithoutSessionsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		db := openNew(t)
+		counted := store.Admission{Quota: func(int) error { return nil }}
+		row := newRow("")
+		gone, _, err := db.AdmitSession(ctx, row, "", counted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stays := newRow("")
+		stays.Owner = "who has one"
+		if _, _, err := db.AdmitSession(ctx, stays, "", counted); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.UpdateSession(ctx, gone.ID, func(s *store.Session) error { s.State = store.Failed; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		owners := func() (names string) {
+			t.Helper()
+			if err := sqliteOf(db).reader.QueryRow("SELECT group_concat(owner) FROM (SELECT owner FROM owners ORDER BY owner)").Scan(&names); err != nil {
+				t.Fatal(err)
+			}
+			return names
+		}
+		if got := owners(); got != row.Owner+",who has one" {
+			t.Fatalf("owners %q", got)
+		}
+		time.Sleep(time.Hour)
+		if _, err := db.PurgeSessions(ctx, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if got := owners(); got != "who has one" {
+			t.Errorf("owners %q after a purge", got)
+		}
+		if _, _, err := db.AdmitSession(ctx, newRow(""), "", counted); err != nil {
+			t.Errorf("an owner that was forgotten: %v", err)
+		}
+	})
+}
+
 func TestAKeyFindsItsSessionForItsOwnerOnly(t *testing.T) {
 	ctx := context.Background()
 	db := openNew(t)

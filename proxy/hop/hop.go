@@ -86,10 +86,11 @@ type times struct {
 	open   time.Duration // of Options.Open; less than answer
 }
 
-// A tunnel waits at most 5 s for a connection of the agent's and 15 s for its
+// A peer is near; one that takes longer to answer at all is as good as gone, and
+// the viewer's next way is tried. A tunnel waits at most 5 s for a connection of the agent's and 15 s for its
 // answer; with the rest the far end's word comes first.
 func defaultTimes() times {
-	return times{dial: 5 * time.Second, answer: 25 * time.Second, open: 22 * time.Second}
+	return times{dial: 2 * time.Second, answer: 25 * time.Second, open: 22 * time.Second}
 }
 
 // New makes a Hop. It panics when the secret is too short to be one. The caller

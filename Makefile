@@ -21,11 +21,11 @@ run: build ## an edge and an agent in one process, with a desktop to click on; A
 test: build ## everything, on real parts; installs what is missing
 	scripts/install-test-parts
 	cd $(WEB) && npm test --silent
-	go test -count=1 -timeout 15m ./... # uncached: the e2e tests run a binary whose sources the cache does not see
+	go test -count=1 -timeout 20m ./... # uncached: the e2e tests run a binary whose sources the cache does not see
 
 race: build
 	scripts/install-test-parts
-	go test -race -count=1 -timeout 25m ./...
+	go test -race -count=1 -timeout 35m ./...
 
 lint: $(WEB)/.built
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt-clean:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

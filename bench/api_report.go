@@ -1,16 +1,12 @@
 package bench
 
 import (
-	"bytes"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -198,13 +194,6 @@ var apiPageText string
 
 // html is the report for a browser: one file that needs no other.
 func (r *APIReport) html() ([]byte, error) {
-	page, err := template.New("page").Funcs(template.FuncMap{"number": number}).Parse(apiPageText)
-	if err == nil {
-		_, err = page.New("style").Parse(styleText)
-	}
-	if err != nil {
-		return nil, err
-	}
 	var measured []Measurement
 	var names []string
 	for _, k := range r.Kinds {
@@ -213,13 +202,11 @@ func (r *APIReport) html() ([]byte, error) {
 			measured, names = append(measured, Measurement{System: name, Delays: k.Delays}), append(names, name)
 		}
 	}
-	var b bytes.Buffer
-	err = page.Execute(&b, map[string]any{
+	return render(apiPageText, nil, map[string]any{
 		"Report": r, "Setting": r.setting(), "GoalsFor": r.goalsFor(), "CPU": r.cpuRows(), "Databases": strings.Join(r.Databases, "; "), "Mix": mixText(),
-		"Began": r.Began.Format("2006-01-02 15:04 MST"), "Took": (time.Duration(r.Took) * time.Second).String(), "Limit": ackLimit,
+		"Began": moment(r.Began), "Took": span(r.Took), "Limit": ackLimit,
 		"Plot": template.HTML(percentiles(measured, "", names)), // made here, of escaped text
 	})
-	return b.Bytes(), err
 }
 
 // plotName is a kind where there is little room.
@@ -237,26 +224,4 @@ func mixText() string {
 		}
 	}
 	return strings.Join(parts, ", ")
-}
-
-// save writes the page and the raw values into dir, and returns the page's path.
-func (r *APIReport) save(dir string) (page string, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("the report's folder: %w", err)
-	}
-	text, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "api.json"), append(text, '\n'), 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	if text, err = r.html(); err != nil {
-		return "", err
-	}
-	page = filepath.Join(dir, "api.html")
-	if err := os.WriteFile(page, text, 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	return page, nil
 }

@@ -1,13 +1,11 @@
 package bench
 
 import (
-	"bytes"
 	_ "embed"
 	"fmt"
 	"html"
 	"html/template"
 	"strings"
-	"time"
 )
 
 //go:embed cluster.html
@@ -15,13 +13,6 @@ var clusterText string
 
 // html is the report for a browser: one file that needs no other.
 func (r *ClusterReport) html() ([]byte, error) {
-	page, err := template.New("page").Parse(clusterText)
-	if err == nil {
-		_, err = page.New("style").Parse(styleText)
-	}
-	if err != nil {
-		return nil, err
-	}
 	type cost struct{ Name, Value string }
 	var costs []cost
 	for _, c := range r.Costs {
@@ -42,13 +33,11 @@ func (r *ClusterReport) html() ([]byte, error) {
 		phases = append(phases, phase{p.Name, p.Text, p.brief(), p.Notes})
 		rows = append(rows, p.row())
 	}
-	var b bytes.Buffer
-	err = page.Execute(&b, map[string]any{
-		"Report": r, "Began": r.Began.Format("2006-01-02 15:04 MST"), "Took": (time.Duration(r.Took) * time.Second).String(),
+	return render(clusterText, nil, map[string]any{
+		"Report": r, "Began": moment(r.Began), "Took": span(r.Took),
 		"Databases": strings.Join(r.Databases, ", "), "Verdicts": verdicts, "Costs": costs, "Columns": phaseColumns(), "Rows": rows, "Phases": phases,
 		"Gaps": template.HTML(r.gapPlot()), "CPU": template.HTML(r.cpuBars()), // made here, of escaped text
 	})
-	return b.Bytes(), err
 }
 
 // gapPlot draws the gaps after the two ways in which an edge went.

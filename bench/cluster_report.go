@@ -1,12 +1,9 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -241,31 +238,4 @@ func (v ClusterVerdict) word() string {
 	default:
 		return "not reached"
 	}
-}
-
-func (r *ClusterReport) json() ([]byte, error) {
-	text, err := json.MarshalIndent(r, "", " ")
-	return append(text, '\n'), err
-}
-
-// save writes the page and the raw values into dir, and returns the page's path.
-func (r *ClusterReport) save(dir string) (page string, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("the report's folder: %w", err)
-	}
-	text, err := r.json()
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "cluster.json"), text, 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	if text, err = r.html(); err != nil {
-		return "", err
-	}
-	page = filepath.Join(dir, "cluster.html")
-	if err := os.WriteFile(page, text, 0o644); err != nil {
-		return "", fmt.Errorf("the report: %w", err)
-	}
-	return page, nil
 }

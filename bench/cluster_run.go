@@ -152,7 +152,7 @@ func Cluster(ctx context.Context, o ClusterOptions) (err error) {
 	r.report.Took = time.Since(r.report.Began).Seconds()
 	r.report.conclude(r.lost, r.surplus)
 	r.report.write(o.Table)
-	saved, saveErr := r.report.save(o.Out)
+	saved, saveErr := save(o.Out, "cluster", r.report)
 	if saveErr == nil {
 		fmt.Fprintf(o.Table, "\nReport: %s\n", saved)
 	}

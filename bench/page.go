@@ -43,23 +43,36 @@ type pagePlot struct {
 
 // html is the report for a browser: one file that needs no other.
 func (r *Report) html() ([]byte, error) {
-	page, err := template.New("page").Parse(pageText)
+	return render(pageText, map[string]string{"how": r.how}, map[string]any{
+		"Report": r, "Name": r.name, "Title": r.title, "Works": r.pageWorks(), "Goals": template.HTML(goalBars(r.Verdicts)), "Verdicts": r.pageVerdicts(),
+		"Began": moment(r.Began), "Took": span(r.Took),
+		"Peers": r.peers(), "Missing": strings.Join(r.Missing, " "), "Noise": r.noise(), "Rounds": rounds(r.Rounds), "Otherwise": r.otherwise(), "Held": r.held(),
+	})
+}
+
+// render fills in the text of a page, which may include the style of all pages
+// and the other parts by their names.
+func render(text string, parts map[string]string, values map[string]any) ([]byte, error) {
+	page, err := template.New("page").Funcs(template.FuncMap{"number": number}).Parse(text)
+	if err == nil {
+		_, err = page.New("style").Parse(styleText)
+	}
+	for name, part := range parts {
+		if err == nil {
+			_, err = page.New(name).Parse(part)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	for name, text := range map[string]string{"style": styleText, "how": r.how} {
-		if _, err = page.New(name).Parse(text); err != nil {
-			return nil, err
-		}
-	}
 	var b bytes.Buffer
-	err = page.Execute(&b, map[string]any{
-		"Report": r, "Name": r.name, "Title": r.title, "Works": r.pageWorks(), "Goals": template.HTML(goalBars(r.Verdicts)), "Verdicts": r.pageVerdicts(),
-		"Began": r.Began.Format("2006-01-02 15:04 MST"), "Took": (time.Duration(r.Took) * time.Second).String(),
-		"Peers": r.peers(), "Missing": strings.Join(r.Missing, " "), "Noise": r.noise(), "Rounds": rounds(r.Rounds), "Otherwise": r.otherwise(), "Held": r.held(),
-	})
+	err = page.Execute(&b, values)
 	return b.Bytes(), err
 }
+
+func moment(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }
+
+func span(seconds float64) string { return (time.Duration(seconds) * time.Second).String() }
 
 func (r *Report) peers() string {
 	var list []string

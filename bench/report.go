@@ -31,11 +31,6 @@ type Report struct {
 	Measurements []Measurement     `json:"measurements"`
 }
 
-func (r *Report) json() ([]byte, error) {
-	text, err := json.MarshalIndent(r, "", " ")
-	return append(text, '\n'), err
-}
-
 // systemsOf are those that were measured at a work, in order.
 func (r *Report) systemsOf(work string) (names []string) {
 	for _, s := range r.systems {
@@ -46,22 +41,23 @@ func (r *Report) systemsOf(work string) (names []string) {
 	return names
 }
 
-// save writes the page and the raw values into dir, and returns the page's path.
-func (r *Report) save(dir string) (page string, err error) {
+// save writes a report into dir, its page as NAME.html and the raw values as
+// NAME.json, and returns the page's path.
+func save(dir, name string, report interface{ html() ([]byte, error) }) (page string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("the report's folder: %w", err)
 	}
-	text, err := r.json()
+	text, err := json.MarshalIndent(report, "", " ")
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, r.name+".json"), text, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(text, '\n'), 0o644); err != nil {
 		return "", fmt.Errorf("the report: %w", err)
 	}
-	if text, err = r.html(); err != nil {
+	if text, err = report.html(); err != nil {
 		return "", err
 	}
-	page = filepath.Join(dir, r.name+".html")
+	page = filepath.Join(dir, name+".html")
 	if err := os.WriteFile(page, text, 0o644); err != nil {
 		return "", fmt.Errorf("the report: %w", err)
 	}

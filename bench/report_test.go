@@ -103,7 +103,7 @@ func wellFormed(t *testing.T, text string) {
 
 func TestTheRawValuesComeBackFromTheFile(t *testing.T) {
 	r, dir := example(relayComparison()), filepath.Join(t.TempDir(), "new")
-	if _, err := r.save(dir); err != nil {
+	if _, err := save(dir, r.name, r); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "relay.json"))

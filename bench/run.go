@@ -113,7 +113,7 @@ func (c comparison) run(ctx context.Context, o Options) error {
 	report.Took = time.Since(r.began).Seconds()
 	report.Verdicts = c.verdicts(report.Measurements)
 	writeTable(o.Table, report)
-	saved, saveErr := report.save(o.Out)
+	saved, saveErr := save(o.Out, report.name, report)
 	if saveErr == nil {
 		fmt.Fprintf(o.Table, "\nReport: %s\n", saved)
 	}

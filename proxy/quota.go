@@ -39,12 +39,22 @@ func (q *quota) refuses(g Grant) *Refusal {
 		return refusal
 	}
 	if n := q.sessions[g.Session]; reached(n, q.perSession) {
-		return &Refusal{Reason: SessionLimit, Detail: fmt.Sprintf("This desktop has %d viewers, as many as it may have at once; close one and try again.", n)}
+		return SessionFull(n)
 	}
 	if n := q.users[userOf(g)]; reached(n, q.perUser) {
-		return &Refusal{Reason: UserLimit, Detail: fmt.Sprintf("The desktops of this desktop's owner have %d viewers, as many as they may have at once; close one and try again.", n)}
+		return UserFull(n)
 	}
 	return nil
+}
+
+// SessionFull refuses one viewer more of a session that has n.
+func SessionFull(n int) *Refusal {
+	return &Refusal{Reason: SessionLimit, Detail: fmt.Sprintf("This desktop has %d viewers, as many as it may have at once; close one and try again.", n)}
+}
+
+// UserFull refuses one viewer more of a user whose sessions have n.
+func UserFull(n int) *Refusal {
+	return &Refusal{Reason: UserLimit, Detail: fmt.Sprintf("The desktops of this desktop's owner have %d viewers, as many as they may have at once; close one and try again.", n)}
 }
 
 func reached(count, bound int) bool { return bound > 0 && count >= bound }

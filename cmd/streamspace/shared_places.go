@@ -44,26 +44,19 @@ func newSharedPlaces(coord store.Coord, c vncConfig, log *zap.Logger) *sharedPla
 
 // group is what has a bound.
 type group struct {
-	name   string
-	most   int
-	reason proxy.Reason
-	words  string // with %d for how many there are
-}
-
-func (g group) refusal(n int) error {
-	return &proxy.Refusal{Reason: g.reason, Detail: fmt.Sprintf(g.words, n)}
+	name    string
+	most    int
+	refusal func(n int) *proxy.Refusal // n: how many there are
 }
 
 // groups are those of a grant that have a bound. A session has one owner, so who
 // has a place of it and is refused as its user has kept it from nobody.
 func (p *sharedPlaces) groups(g proxy.Grant) (groups []group) {
 	if p.perSession > 0 {
-		groups = append(groups, group{"session/" + g.Session, p.perSession, proxy.SessionLimit,
-			"This desktop has %d viewers, as many as it may have at once; close one and try again."})
+		groups = append(groups, group{"session/" + g.Session, p.perSession, proxy.SessionFull})
 	}
 	if p.perUser > 0 {
-		groups = append(groups, group{fmt.Sprintf("user/%q/%q", g.Org, g.Owner), p.perUser, proxy.UserLimit,
-			"The desktops of this desktop's owner have %d viewers, as many as they may have at once; close one and try again."})
+		groups = append(groups, group{fmt.Sprintf("user/%q/%q", g.Org, g.Owner), p.perUser, proxy.UserFull})
 	}
 	return groups
 }

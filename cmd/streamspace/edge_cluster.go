@@ -192,7 +192,7 @@ func hopOrder(homes []cluster.Node, picker *balancer.Picker) []cluster.Node {
 		switch {
 		case n.Draining:
 			leaving, c.Capacity = append(leaving, n), -1
-		case c.Full():
+		case !takesViewers(n):
 			full, c.Capacity = append(full, n), -1
 		}
 		candidates[i] = c

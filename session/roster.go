@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -116,12 +117,7 @@ func (m *Manager) unknow(agentID string) {
 	if a == nil {
 		return
 	}
-	for i, other := range m.roster {
-		if other == a {
-			m.roster = append(m.roster[:i], m.roster[i+1:]...)
-			break
-		}
-	}
+	m.roster = slices.DeleteFunc(m.roster, func(other *member) bool { return other == a })
 	a.row = nil
 	m.dropUnused(agentID)
 }

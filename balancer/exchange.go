@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 const (
@@ -65,7 +67,7 @@ func (ls *links) exchange(ctx context.Context, v *visit, request *fasthttp.Reque
 		if request.IsBodyStream() {
 			l.streams, l.by = true, time.Time{}
 		}
-		if err = ls.send(l, request, bodyOnly); !errors.Is(err, errStirred) {
+		if err = ls.send(l, request, bodyOnly); !errors.Is(err, reactor.ErrStirred) {
 			break
 		}
 		if there := v.letGo(); !there || !l.used { // cut, since the client has gone, or no end of what has waited

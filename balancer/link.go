@@ -33,10 +33,6 @@ type link struct {
 	whole  bool               // what is written next is the whole request
 }
 
-// errStirred: the upstream has closed the connection, or spoken on it unasked,
-// before anything of the request was sent.
-var errStirred = reactor.ErrStirred
-
 // extend gives what comes next the whole wait from now, to within deadlineGrain.
 func (l *link) extend(now time.Time) {
 	by := now.Add(l.wait)
@@ -70,11 +66,11 @@ func (l *link) Write(p []byte) (n int, err error) {
 	case l.whole:
 		n, err = l.socket.Ask(p)
 	case hasStirred(l.Conn):
-		return 0, errStirred
+		return 0, reactor.ErrStirred
 	default:
 		n, err = l.socket.Write(p)
 	}
-	l.deaf = l.deaf || err != nil && err != errStirred
+	l.deaf = l.deaf || err != nil && err != reactor.ErrStirred
 	return n, err
 }
 
@@ -178,7 +174,7 @@ type links struct {
 // since: that would be the answer to the next request, whoever's that is.
 //
 // later: the caller writes a request that can be written again to another one,
-// and the write tells errStirred instead.
+// and the write tells reactor.ErrStirred instead.
 func (ls *links) get(ctx context.Context, client net.Conn, fresh, later bool, now time.Time) (*link, error) {
 	var whose net.Conn
 	if ls.announce != "" {

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
 // rateLimited is the code of a refusal by a rate limit.
@@ -53,7 +55,7 @@ func failedWords(f *failure) string {
 		return "the upstream's certificate is not trusted"
 	case errors.As(f.err, &alert), errors.As(f.err, &record):
 		return "the upstream and this server can't agree on TLS"
-	case f.untouched && !errors.Is(f.err, errStirred):
+	case f.untouched && !errors.Is(f.err, reactor.ErrStirred):
 		return "the upstream can't be reached"
 	}
 	return "the upstream gave no valid answer"

@@ -117,11 +117,20 @@ func newTLSEdge(t testing.TB, options ...edgeOption) *testEdge {
 }
 
 func startEdge(t testing.TB, secure *tls.Config, options ...edgeOption) *testEdge {
-	e := newHub(t, options...)
+	return serveEdge(t, listen(t), secure, options...)
+}
+
+func listen(t testing.TB) net.Listener {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return listener
+}
+
+// serveEdge starts an edge whose address is known before its options are.
+func serveEdge(t testing.TB, listener net.Listener, secure *tls.Config, options ...edgeOption) *testEdge {
+	e := newHub(t, options...)
 	e.url = "http://" + listener.Addr().String()
 	if secure != nil {
 		e.url = "https://" + listener.Addr().String()

@@ -34,18 +34,24 @@ type testNode struct {
 
 // newCluster starts one edge for each name. All of them are homes first.
 func newCluster(t testing.TB, names ...string) *testCluster {
+	return newClusterWith(t, func(Home, *HubOptions) {}, names...)
+}
+
+func newClusterWith(t testing.TB, option func(home Home, o *HubOptions), names ...string) *testCluster {
 	c := &testCluster{t: t, nodes: map[string]*testNode{}}
 	for _, name := range names {
 		certificate, _ := selfSigned(t)
-		e := startEdge(t, &tls.Config{Certificates: []tls.Certificate{certificate}}, func(o *HubOptions) {
-			o.Node, o.Homes = name, c.homes
-		})
 		leaf, err := x509.ParseCertificate(certificate.Certificate[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := &testNode{testEdge: e, gate: newGate(t, e.url)}
+		listener := listen(t)
+		n := &testNode{gate: newGate(t, "https://"+listener.Addr().String())}
 		n.home = Home{Node: name, URL: "https://" + n.gate.address, Pin: pinOf(leaf)}
+		n.testEdge = serveEdge(t, listener, &tls.Config{Certificates: []tls.Certificate{certificate}}, func(o *HubOptions) {
+			o.Node, o.Homes = name, c.homes
+			option(n.home, o)
+		})
 		c.nodes[name] = n
 	}
 	c.homesAre(names...)

@@ -66,11 +66,8 @@ func TestASeedThatAnswersLateEndsNoTunnel(t *testing.T) {
 // TestABalancerAsSeedDoesNotScatterStreams: each edge's stream connections come
 // to it, not to whichever the balancer takes next.
 func TestABalancerAsSeedDoesNotScatterStreams(t *testing.T) {
-	c := newCluster(t, "a", "b", "c")
+	c := newClusterWith(t, func(home Home, o *HubOptions) { o.URL, o.Pin = home.URL, home.Pin }, "a", "b", "c")
 	c.homesAre("b", "c")
-	for _, n := range c.nodes {
-		n.hub.o.URL, n.hub.o.Pin = n.home.URL, n.home.Pin
-	}
 	balancer := newGate(t, c.nodes["a"].url, c.nodes["b"].url, c.nodes["c"].url)
 	o := c.options("a")
 	o.Edges = []string{"https://" + balancer.address}

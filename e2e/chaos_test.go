@@ -137,9 +137,6 @@ func (r *chaosRun) suffer(step chaos.Step, faults []fault) bool {
 	r.running()
 	r.a.allSee()
 	ended := time.Now()
-	if slices.ContainsFunc(faults, func(f fault) bool { return f.part == ofRedis }) {
-		r.w.Write(func(h *chaos.History) { h.Outages = append(h.Outages, chaos.Outage{From: began, To: ended}) })
-	}
 	figures := chaos.Figures{Step: step.String(), WritesGap: chaos.Longest(r.w.written(), began, ended).Seconds()}
 	figures.Add(r.gaps(began, ended, troubles, carriers))
 	for _, tr := range troubles {
@@ -159,10 +156,7 @@ func (r *chaosRun) suffer(step chaos.Step, faults []fault) bool {
 	r.t.Logf("well again after %s", ended.Sub(began).Round(time.Millisecond))
 	r.report.Steps = append(r.report.Steps, figures)
 	right := true
-	r.w.Write(func(h *chaos.History) {
-		h.Unnoted = r.f.unnoted()
-		right = len(chaos.CheckSeen(h)) == 0
-	})
+	r.w.Write(func(h *chaos.History) { right = len(chaos.CheckSeen(h)) == 0 })
 	return right
 }
 
@@ -215,7 +209,6 @@ func (r *chaosRun) judge(plan chaosPlan) {
 				w.wrong = nil
 			}
 		}
-		h.Unnoted = r.f.unnoted()
 		h.Final = r.final(h)
 		h.Final.Gauges = gauges
 	})
@@ -224,9 +217,10 @@ func (r *chaosRun) judge(plan chaosPlan) {
 		t.Error(v)
 		r.report.Violations = append(r.report.Violations, v.String())
 	}
-	r.report.Churned, r.report.Tickets, r.report.UsedAgain = len(history.Sessions)-len(r.all()), len(history.Uses)/2, chaos.UsedAgain(history)
-	if r.report.Churned == 0 || r.report.Tickets == 0 || len(history.Samples) < 2 {
-		t.Errorf("nothing was tried: %d sessions, %d tickets, %d samples", r.report.Churned, r.report.Tickets, len(history.Samples))
+	r.report.Churned, r.report.Tickets = len(history.Sessions)-len(r.all()), len(history.Uses)/2
+	took := slices.ContainsFunc(history.Uses, func(u chaos.Use) bool { return u.Took })
+	if r.report.Churned == 0 || !took || len(history.Samples) < 2 {
+		t.Errorf("nothing was tried: %d sessions, %d tickets, a stream was opened: %v, %d samples", r.report.Churned, r.report.Tickets, took, len(history.Samples))
 	}
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

@@ -103,20 +103,6 @@ func (f *fleet) sessionFolder() *regexp.Regexp {
 	return regexp.MustCompile(regexp.QuoteMeta(f.folder) + `/desk-[0-9]+/agent/sessions/[0-9a-f-]+`)
 }
 
-// unnoted are the tickets whose use the edges say they could not note in Redis.
-func (f *fleet) unnoted() (tickets []string) {
-	for _, p := range f.processes {
-		for line := range strings.Lines(p.output.String()) {
-			_, fields, _ := strings.Cut(line, "the use of a ticket could not be recorded")
-			var noted struct{ Ticket string }
-			if json.Unmarshal([]byte(fields), &noted) == nil {
-				tickets = append(tickets, noted.Ticket)
-			}
-		}
-	}
-	return tickets
-}
-
 // createAndEnd makes a session, at whichever edge takes it, sees it run, and ends
 // it.
 func (w *witnesses) createAndEnd(ctx context.Context, random *rand.Rand) {

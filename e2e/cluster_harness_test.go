@@ -33,9 +33,8 @@ type fleet struct {
 	consoles         []*randomServer
 	links            links // of plan.linked
 
-	mu        sync.Mutex
-	pids      map[string]int // of edges and agents by name
-	processes []*process     // that there have been
+	mu   sync.Mutex
+	pids map[string]int // of edges and agents by name
 }
 
 // fleetPlan is how large a fleet is.

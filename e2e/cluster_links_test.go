@@ -56,7 +56,6 @@ func (f *fleet) started(name string, p *process) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.pids[name] = p.pid()
-	f.processes = append(f.processes, p)
 }
 
 // caller is the name of the edge or agent that has made a connection.

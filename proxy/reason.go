@@ -46,6 +46,7 @@ const (
 	ViewerLost     Reason = "viewer_lost"
 	ServerClosed   Reason = "server_closed"
 	ServerReset    Reason = "server_reset"
+	Unavailable    Reason = "unavailable"
 	Internal       Reason = "internal"
 )
 
@@ -103,6 +104,7 @@ var reasons = []ReasonInfo{
 	{ViewerLost, 400, 4408, ByViewer, true, "The connection to the viewer was lost."},
 	{ServerClosed, 502, 4500, ByServer, true, "The desktop closed the connection."},
 	{ServerReset, 502, 4501, ByServer, true, "The connection to the desktop was lost."},
+	{Unavailable, 503, 1011, ByEdge, true, "A part that this server needs does not answer at the moment."},
 	{Internal, 500, 1011, ByEdge, true, "Something went wrong in this server; its log says what."},
 }
 

@@ -40,11 +40,6 @@ type Event struct {
 // Coord holds what may be lost: losing it costs a retry, never a session.
 // Safe for concurrent use.
 type Coord interface {
-	// UseTicket tells whether this is the first use of the ticket id; it
-	// remembers ids until expires. A ticket that has expired counts as used.
-	// Errors: Unavailable: nothing is known of its use on other edges; it was not
-	// used on this one before, and now counts as used there.
-	UseTicket(ctx context.Context, id string, expires time.Time) (first bool, err error)
 	// Take takes 1 from the bucket of that name, which is full when it is new and
 	// fills at the rate; who is refused has taken nothing. A bucket that was not
 	// taken from for as long as it needs to be full may be forgotten. Errors:

@@ -1,25 +1,17 @@
 package store
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
 )
 
-// Bounds of what a Local holds.
-const (
-	// maxTickets is what 1,000 viewers use that each reconnect every 36 s for
-	// an hour, the life of a ticket.
-	maxTickets = 100_000
-	// eventQueue is how many events may wait for one subscriber.
-	eventQueue = 256
-)
+// eventQueue is how many events may wait for one subscriber.
+const eventQueue = 256
 
 // Local is the Coord of one edge on its own, in its memory.
 type Local struct {
 	mu          sync.Mutex
-	tickets     usedTickets
 	subscribers map[*subscriber]struct{} // nil once closed
 	buckets     *buckets
 	leases      leases
@@ -30,26 +22,15 @@ type Local struct {
 
 var _ Coord = (*Local)(nil)
 
-// NewLocal returns a Local that knows no tickets and no subscribers. The
+// NewLocal returns a Local that knows nothing. The
 // caller closes it.
 func NewLocal() *Local {
 	return &Local{
-		tickets:     usedTickets{known: map[string]struct{}{}},
 		subscribers: map[*subscriber]struct{}{},
 		buckets:     newBuckets(),
 		leases:      leases{kinds: map[string]map[string]*heldLease{}},
 		places:      newPlaces(),
 	}
-}
-
-// UseTicket never fails. It holds 100,000 ids; beyond that it forgets those
-// that are the soonest to expire.
-func (l *Local) UseTicket(_ context.Context, id string, expires time.Time) (first bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	l.tickets.forget(now)
-	return expires.After(now) && l.tickets.add(id, expires), nil
 }
 
 // Take never fails. It holds 100,000 buckets; beyond that it forgets those that
@@ -189,54 +170,4 @@ func (s *subscriber) offer(e Event) {
 		s.events <- e
 		s.behind = false
 	}
-}
-
-// usedTickets remembers ids until they expire, at most maxTickets of them.
-type usedTickets struct {
-	known  map[string]struct{}
-	queued ticketHeap
-}
-
-// add tells whether id is new.
-func (t *usedTickets) add(id string, expires time.Time) bool {
-	if _, ok := t.known[id]; ok {
-		return false
-	}
-	if len(t.queued) == maxTickets {
-		t.drop()
-	}
-	t.known[id] = struct{}{}
-	heap.Push(&t.queued, ticketUse{id: id, expires: expires})
-	return true
-}
-
-// forget drops what has expired.
-func (t *usedTickets) forget(now time.Time) {
-	for len(t.queued) > 0 && !t.queued[0].expires.After(now) {
-		t.drop()
-	}
-}
-
-func (t *usedTickets) drop() {
-	delete(t.known, heap.Pop(&t.queued).(ticketUse).id)
-}
-
-type ticketUse struct {
-	id      string
-	expires time.Time
-}
-
-// ticketHeap is a heap.Interface with the soonest to expire on top.
-type ticketHeap []ticketUse
-
-func (h ticketHeap) Len() int           { return len(h) }
-func (h ticketHeap) Less(i, j int) bool { return h[i].expires.Before(h[j].expires) }
-func (h ticketHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *ticketHeap) Push(x any)        { *h = append(*h, x.(ticketUse)) }
-func (h *ticketHeap) Pop() any {
-	last := len(*h) - 1
-	use := (*h)[last]
-	(*h)[last] = ticketUse{}
-	*h = (*h)[:last]
-	return use
 }

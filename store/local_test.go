@@ -29,66 +29,6 @@ func TestLocalIsACoord(t *testing.T) {
 	storetest.TestCoord(t, openLocal)
 }
 
-func use(t *testing.T, c store.Coord, id string, expires time.Time) bool {
-	t.Helper()
-	first, err := c.UseTicket(context.Background(), id, expires)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return first
-}
-
-func TestATicketIsNeverUsableTwiceHoweverLateTheSecondUse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := openLocal(t)
-		expires := time.Now().Add(time.Hour)
-		if !use(t, l, "ticket", expires) {
-			t.Fatal("the first use was refused")
-		}
-		for _, wait := range []time.Duration{0, time.Hour - 1, 1, time.Hour} {
-			time.Sleep(wait)
-			if use(t, l, "ticket", expires) {
-				t.Errorf("used again %v before its end", time.Until(expires))
-			}
-		}
-	})
-}
-
-func TestExpiredTicketsMakeRoomAndTheSoonestToExpireGiveWay(t *testing.T) {
-	const most = 100_000
-	synctest.Test(t, func(t *testing.T) {
-		l := openLocal(t)
-		start := time.Now()
-		fill := func(generation string, expires func(i int) time.Time) {
-			for i := range most {
-				if !use(t, l, fmt.Sprintf("%s-%d", generation, i), expires(i)) {
-					t.Fatalf("ticket %s-%d counts as used", generation, i)
-				}
-			}
-		}
-		fill("old", func(i int) time.Time { return start.Add(time.Minute + time.Duration(i)) })
-
-		// Full: one more pushes out the one that ends first, and only that.
-		use(t, l, "more", start.Add(time.Hour))
-		if use(t, l, "more", start.Add(time.Hour)) {
-			t.Error("the newest ticket was forgotten")
-		}
-		if use(t, l, "old-1", start.Add(time.Minute+1)) {
-			t.Error("a ticket was forgotten that did not end first")
-		}
-		if !use(t, l, "old-0", start.Add(time.Minute)) {
-			t.Error("the ticket that ended first was kept: there is no bound")
-		}
-
-		// Expired: a full set of new ones fits beside the one that is left.
-		time.Sleep(2 * time.Minute)
-		fill("new", func(int) time.Time { return start.Add(2 * time.Hour) })
-		if use(t, l, "new-0", start.Add(2*time.Hour)) {
-			t.Error("a new ticket was forgotten though old ones had expired")
-		}
-	})
-}
-
 func TestASubscriptionOfAnEndedContextIsClosedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := openLocal(t)

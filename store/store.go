@@ -132,6 +132,10 @@ const (
 // IdempotencyTTL is how long an idempotency key is remembered.
 const IdempotencyTTL = 24 * time.Hour
 
+// TicketPatience is how long the use of a ticket is known after it has expired,
+// for edges whose clock is behind.
+const TicketPatience = time.Hour
+
 // lagAllowed is the key of AllowLag in a context.
 type lagAllowed struct{}
 
@@ -147,7 +151,7 @@ func AllowLag(ctx context.Context) context.Context {
 // LagAllowed tells whether ctx is one of AllowLag's.
 func LagAllowed(ctx context.Context) bool { return ctx.Value(lagAllowed{}) != nil }
 
-// Store is the authority on sessions, agents, keys, drained edges and signing secrets. When a
+// Store is the authority on sessions, agents, keys, the use of tickets, drained edges and signing secrets. When a
 // writing call returns nil, what it wrote survives kill -9 and power loss.
 // Every method returns an *Error with a Code for what a caller can act on:
 // NotFound (an id that is malformed is just not found), Conflict (it exists
@@ -195,7 +199,8 @@ type Store interface {
 	// agent and runtime: all that are placed and have not ended.
 	ActiveSessions(ctx context.Context) (map[string]map[string]int, error)
 	// PurgeSessions deletes sessions that ended, and were last updated, before
-	// t, and idempotency keys older than IdempotencyTTL.
+	// t, and with them what is of no use any more: idempotency keys older than
+	// IdempotencyTTL, and the use of tickets that expired TicketPatience ago.
 	PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error)
 
 	// EnrolAgent stores what an agent says of itself and returns what is
@@ -221,6 +226,17 @@ type Store interface {
 	// Keys lists all of them, oldest first.
 	Keys(ctx context.Context) ([]*Key, error)
 	DeleteKey(ctx context.Context, id string) error
+
+	// TicketLedger is the id of the ledger that notes the use of tickets which are
+	// made now. A ticket names it and is good for nothing once there is another: a
+	// Store that notes in memory has a new one after each start.
+	TicketLedger() string
+	// UseTicket notes that the ticket of that id is used, and tells whether it
+	// may be: once, by whoever comes first at any edge of this store, and never if
+	// it belongs to another ledger. The caller has seen that it has not expired;
+	// one that has may count as used, and does so TicketPatience after. Unavailable:
+	// it must not be used, and may count as used from now on.
+	UseTicket(ctx context.Context, ledger, id string, expires time.Time) (first bool, err error)
 
 	// SetNodeDrained keeps in mind whether an operator has drained the edge of
 	// that id; changed tells whether it was otherwise before. An empty id is

@@ -29,8 +29,8 @@ type Auth struct {
 	failures failures
 }
 
-// New reads the signing secrets from the store, so that log-ins and tickets
-// outlive a restart and are good at every edge of that store. Wrong keys are
+// New reads the signing secrets from the store, so that log-ins outlive a restart,
+// and tickets as long as their ledger, and both are good at every edge of that store. Wrong keys are
 // counted by the coord; the caller closes both.
 func New(ctx context.Context, s store.Store, coord store.Coord) (*Auth, error) {
 	a := &Auth{store: s, keys: newKeyCache(), failures: failures{coord}}

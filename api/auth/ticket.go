@@ -27,7 +27,7 @@ var (
 
 // Ticket lets one client open one stream. It gives no access to the API.
 type Ticket struct {
-	ID      string // for logs and for using it once
+	ID      string // UUIDv7, for logs and for using it once
 	Session string
 	Org     string // Org and Owner are the session's
 	Owner   string
@@ -35,6 +35,7 @@ type Ticket struct {
 	Viewer  string // the owner of that key
 	Mode    string // ModeControl or ModeView
 	Expires time.Time
+	Ledger  string // where its use is noted: that of store.TicketLedger
 }
 
 type ticketClaims struct {
@@ -44,6 +45,7 @@ type ticketClaims struct {
 	Owner   string `json:"owner"`
 	Viewer  string `json:"viewer"`
 	Mode    string `json:"mode"`
+	Ledger  string `json:"ledger"`
 }
 
 // IssueTicket makes a ticket for a session that the caller was allowed to see,
@@ -54,8 +56,8 @@ func (a *Auth) IssueTicket(c Caller, s *store.Session, mode string, ttl time.Dur
 	}
 	now := time.Now()
 	t = Ticket{
-		ID: uuid.NewString(), Session: s.ID, Org: s.Org, Owner: s.Owner, KeyID: c.KeyID, Viewer: c.Owner,
-		Mode: mode, Expires: now.Add(ttl).Truncate(time.Second).UTC(),
+		ID: uuid.Must(uuid.NewV7()).String(), Session: s.ID, Org: s.Org, Owner: s.Owner, KeyID: c.KeyID, Viewer: c.Owner,
+		Mode: mode, Expires: now.Add(ttl).Truncate(time.Second).UTC(), Ledger: a.store.TicketLedger(),
 	}
 	token, err = a.tickets.sign(&ticketClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
@@ -66,13 +68,13 @@ func (a *Auth) IssueTicket(c Caller, s *store.Session, mode string, ttl time.Dur
 			Audience:  a.tickets.audiences(),
 			Issuer:    issuer,
 		},
-		Session: t.Session, Org: t.Org, Owner: t.Owner, Viewer: t.Viewer, Mode: t.Mode,
+		Session: t.Session, Org: t.Org, Owner: t.Owner, Viewer: t.Viewer, Mode: t.Mode, Ledger: t.Ledger,
 	})
 	return token, t, err
 }
 
-// CheckTicket reads a ticket: ErrBadTicket, ErrExpiredTicket, or what it says.
-// It does not ask the store.
+// CheckTicket reads a ticket: ErrBadTicket, ErrExpiredTicket, or what it says. One
+// whose use was noted in a ledger that is no more has expired with it.
 func (a *Auth) CheckTicket(token string) (Ticket, error) {
 	var c ticketClaims
 	err := a.tickets.parse(token, &c)
@@ -81,9 +83,11 @@ func (a *Auth) CheckTicket(token string) (Ticket, error) {
 		return Ticket{}, ErrExpiredTicket
 	case err != nil || c.ID == "" || c.Session == "" || (c.Mode != ModeControl && c.Mode != ModeView):
 		return Ticket{}, ErrBadTicket
+	case c.Ledger != a.store.TicketLedger():
+		return Ticket{}, ErrExpiredTicket
 	}
 	return Ticket{
 		ID: c.ID, Session: c.Session, Org: c.Org, Owner: c.Owner, KeyID: c.Subject, Viewer: c.Viewer,
-		Mode: c.Mode, Expires: c.ExpiresAt.Time,
+		Mode: c.Mode, Expires: c.ExpiresAt.Time, Ledger: c.Ledger,
 	}, nil
 }

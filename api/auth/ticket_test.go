@@ -45,12 +45,12 @@ func TestTicketsSayWhatTheyWereIssuedFor(t *testing.T) {
 	})
 }
 
-func claims(change func(*ticketClaims)) *ticketClaims {
+func (a *Auth) claims(change func(*ticketClaims)) *ticketClaims {
 	c := &ticketClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			ID: "id", Subject: "key", Issuer: issuer, Audience: jwt.ClaimStrings{"ticket"}, ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
 		},
-		Session: uuid.NewString(), Org: "a", Owner: "alice", Mode: ModeControl,
+		Session: uuid.NewString(), Org: "a", Owner: "alice", Mode: ModeControl, Ledger: a.store.TicketLedger(),
 	}
 	change(c)
 	return c
@@ -66,7 +66,7 @@ func TestForgedTicketsAreRefused(t *testing.T) {
 		return token
 	}
 	as := func(change func(*ticketClaims)) string {
-		return signed(jwt.SigningMethodHS256, a.tickets.secret, claims(change))
+		return signed(jwt.SigningMethodHS256, a.tickets.secret, a.claims(change))
 	}
 	good := as(func(*ticketClaims) {})
 	if _, err := a.CheckTicket(good); err != nil {
@@ -88,10 +88,10 @@ func TestForgedTicketsAreRefused(t *testing.T) {
 		"changed signature":         {parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])), ErrBadTicket},
 		"no signature":              {parts[0] + "." + parts[1] + ".", ErrBadTicket},
 		"changed claims":            {parts[0] + "." + strings.Split(as(func(c *ticketClaims) { c.Owner = "eve" }), ".")[1] + "." + parts[2], ErrBadTicket},
-		"alg none":                  {signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, claims(func(*ticketClaims) {})), ErrBadTicket},
-		"another algorithm":         {signed(jwt.SigningMethodHS512, a.tickets.secret, claims(func(*ticketClaims) {})), ErrBadTicket},
-		"another secret":            {signed(jwt.SigningMethodHS256, otherSecret, claims(func(*ticketClaims) {})), ErrBadTicket},
-		"the secret of log-ins":     {signed(jwt.SigningMethodHS256, a.logins.secret, claims(func(*ticketClaims) {})), ErrBadTicket},
+		"alg none":                  {signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, a.claims(func(*ticketClaims) {})), ErrBadTicket},
+		"another algorithm":         {signed(jwt.SigningMethodHS512, a.tickets.secret, a.claims(func(*ticketClaims) {})), ErrBadTicket},
+		"another secret":            {signed(jwt.SigningMethodHS256, otherSecret, a.claims(func(*ticketClaims) {})), ErrBadTicket},
+		"the secret of log-ins":     {signed(jwt.SigningMethodHS256, a.logins.secret, a.claims(func(*ticketClaims) {})), ErrBadTicket},
 		"another audience":          {as(func(c *ticketClaims) { c.Audience = jwt.ClaimStrings{"login"} }), ErrBadTicket},
 		"no audience":               {as(func(c *ticketClaims) { c.Audience = nil }), ErrBadTicket},
 		"another issuer":            {as(func(c *ticketClaims) { c.Issuer = "someone" }), ErrBadTicket},
@@ -99,9 +99,12 @@ func TestForgedTicketsAreRefused(t *testing.T) {
 		"no id":                     {as(func(c *ticketClaims) { c.ID = "" }), ErrBadTicket},
 		"no session":                {as(func(c *ticketClaims) { c.Session = "" }), ErrBadTicket},
 		"another mode":              {as(func(c *ticketClaims) { c.Mode = "admin" }), ErrBadTicket},
+		"another ledger":            {as(func(c *ticketClaims) { c.Ledger = "of the process before" }), ErrExpiredTicket},
+		"no ledger":                 {as(func(c *ticketClaims) { c.Ledger = "" }), ErrExpiredTicket},
+		"another ledger, forged":    {signed(jwt.SigningMethodHS256, otherSecret, a.claims(func(c *ticketClaims) { c.Ledger = "x" })), ErrBadTicket},
 		"expired":                   {as(func(c *ticketClaims) { c.ExpiresAt = past }), ErrExpiredTicket},
 		"expired, another audience": {as(func(c *ticketClaims) { c.ExpiresAt, c.Audience = past, jwt.ClaimStrings{"login"} }), ErrBadTicket},
-		"expired and forged":        {signed(jwt.SigningMethodHS256, otherSecret, claims(func(c *ticketClaims) { c.ExpiresAt = past })), ErrBadTicket},
+		"expired and forged":        {signed(jwt.SigningMethodHS256, otherSecret, a.claims(func(c *ticketClaims) { c.ExpiresAt = past })), ErrBadTicket},
 		"not yet":                   {as(func(c *ticketClaims) { c.NotBefore = jwt.NewNumericDate(time.Now().Add(time.Hour)) }), ErrBadTicket},
 	} {
 		if got, err := a.CheckTicket(c.token); !errors.Is(err, c.want) || got != (Ticket{}) {

@@ -71,7 +71,8 @@ func (c clusterConfig) secret() ([]byte, error) {
 }
 
 // clusterStore is a Store whose secrets for what clients carry from edge to edge
-// come from the cluster's. Log-ins keep the store's own: they name its keys.
+// come from the cluster's. Log-ins and tickets keep the store's own: they name its
+// keys and its ledger.
 type clusterStore struct {
 	store.Store
 	secret []byte
@@ -79,7 +80,7 @@ type clusterStore struct {
 
 // Secret is 32 bytes, as a Store's.
 func (s clusterStore) Secret(ctx context.Context, name string) ([]byte, error) {
-	if name != "ticket" && name != "affinity" && name != "cluster" {
+	if name != "affinity" && name != "cluster" {
 		return s.Store.Secret(ctx, name)
 	}
 	return hkdf.Key(sha256.New, s.secret, nil, "streamspace cluster\n"+name, sha256.Size)

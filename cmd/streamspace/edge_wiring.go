@@ -166,10 +166,11 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 	if err := e.hasRoom(ctx, grant); err != nil {
 		return proxy.Grant{}, err
 	}
-	first, err := e.coord.UseTicket(ctx, ticket.ID, ticket.Expires)
-	if err != nil {
-		e.log.Warn("the use of a ticket could not be recorded", zap.String("ticket", ticket.ID), zap.Error(err))
-	} else if !first {
+	first, err := e.store.UseTicket(ctx, ticket.Ledger, ticket.ID, ticket.Expires)
+	switch {
+	case err != nil:
+		return proxy.Grant{}, refusal(err)
+	case !first:
 		return proxy.Grant{}, &proxy.Refusal{Reason: proxy.UsedTicket}
 	}
 	if _, err := e.sessions.Target(ctx, ticket.Session); store.CodeOf(err) == store.NotFound {

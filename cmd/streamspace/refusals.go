@@ -53,7 +53,7 @@ func refusal(err error) error {
 	case errors.As(err, &s) && s.Code == store.NotFound:
 		return &proxy.Refusal{Reason: proxy.NoSuchSession}
 	case errors.As(err, &s) && s.Code == store.Unavailable:
-		return &proxy.Refusal{Reason: proxy.Internal, Detail: s.Text, Cause: s.Cause}
+		return &proxy.Refusal{Reason: proxy.Unavailable, Detail: s.Text, Cause: s.Cause}
 	default:
 		return err
 	}

@@ -34,6 +34,7 @@ func TestViewerRefusalsAreAsDescribed(t *testing.T) {
 		"malformed":    ticketRefusal(auth.ErrBadTicket),
 		"expired":      ticketRefusal(auth.ErrExpiredTicket),
 		"used":         &proxy.Refusal{Reason: proxy.UsedTicket},
+		"store away":   refusal(store.Errorf(store.Unavailable, "the database does not answer; try again in a moment")),
 		"unknown":      refusal(store.Errorf(store.NotFound, "there is no session")),
 		"edge full":    &proxy.Refusal{Reason: proxy.LimitReached},
 		"session full": &proxy.Refusal{Reason: proxy.SessionLimit},

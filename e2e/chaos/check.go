@@ -85,7 +85,7 @@ func CheckSeen(h *History) []Violation {
 		}
 	}
 	for _, ticket := range sorted(took) {
-		if times := took[ticket]; len(times) > 1 && !slices.Contains(h.Unnoted, ticket) && !h.duringOutage(times) {
+		if times := took[ticket]; len(times) > 1 {
 			all.found(TicketsOnce, "%s was used at %v", ticket, times)
 		}
 	}
@@ -139,26 +139,6 @@ func (all *violations) inTwoSamples(before, after Sample) {
 			all.found(OnePlace, "%s is on %v at %s", id, agents[id], after.At.Format(time.TimeOnly))
 		}
 	}
-}
-
-// duringOutage is whether an outage was at or between these uses of a ticket.
-func (h *History) duringOutage(times []time.Time) bool {
-	first, last := slices.MinFunc(times, time.Time.Compare), slices.MaxFunc(times, time.Time.Compare)
-	return slices.ContainsFunc(h.Outages, func(o Outage) bool { return !o.From.After(last) && !o.To.Before(first) })
-}
-
-// UsedAgain counts the tickets that opened more than one stream, also those that
-// could, Redis being away.
-func UsedAgain(h *History) (n int) {
-	took := map[string]int{}
-	for _, use := range h.Uses {
-		if use.Took {
-			if took[use.Ticket]++; took[use.Ticket] == 2 {
-				n++
-			}
-		}
-	}
-	return n
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -68,12 +68,6 @@ func TestCheckFindsEachViolation(t *testing.T) {
 		"two agents":                      {func(h *History) { both(h, 0); both(h, 1) }, []Rule{OnePlace}},
 		"a ticket used twice":             {again(2, 4), []Rule{TicketsOnce}},
 		"a ticket used twice at once":     {again(1, 1), []Rule{TicketsOnce}},
-		"a use before an outage, one in":  {func(h *History) { again(1, 6)(h); h.Outages = []Outage{{at(5), at(7)}} }, nil},
-		"an outage between two uses":      {func(h *History) { again(1, 9)(h); h.Outages = []Outage{{at(5), at(7)}} }, nil},
-		"an outage after both":            {func(h *History) { again(1, 4)(h); h.Outages = []Outage{{at(5), at(7)}} }, []Rule{TicketsOnce}},
-		"an outage before both":           {func(h *History) { again(8, 9)(h); h.Outages = []Outage{{at(5), at(7)}} }, []Rule{TicketsOnce}},
-		"an edge that could not note it":  {func(h *History) { again(1, 4)(h); h.Unnoted = []string{"t"} }, nil},
-		"one that noted another":          {func(h *History) { again(1, 4)(h); h.Unnoted = []string{"u"} }, []Rule{TicketsOnce}},
 		"a VNC server of one that ended":  {left("ended", 1), []Rule{NoOrphans}},
 		"a folder of one that ended":      {left("ended", 0), []Rule{NoOrphans}},
 		"a VNC server of one never known": {left("stranger", 1), []Rule{NoOrphans}},
@@ -106,12 +100,5 @@ func again(first, second int) func(*History) {
 func left(session string, servers int) func(*History) {
 	return func(h *History) {
 		h.Final.Holdings = append(h.Final.Holdings, Holding{session, "desk-1", servers})
-	}
-}
-
-func TestUsedAgainCountsTickets(t *testing.T) {
-	h := &History{Uses: []Use{{"a", at(1), true}, {"a", at(2), true}, {"a", at(3), true}, {"b", at(1), true}, {"b", at(2), false}}}
-	if n := UsedAgain(h); n != 1 {
-		t.Errorf("%d", n)
 	}
 }

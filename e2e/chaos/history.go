@@ -10,8 +10,6 @@ type History struct {
 	Sessions map[string]Session // by id: all that were acknowledged
 	Samples  []Sample           // in the order of time
 	Uses     []Use
-	Outages  []Outage
-	Unnoted  []string // tickets whose use an edge says it could not note in Redis
 	Wrong    []string // a line for each stream that had a wrong byte
 	Final    Final
 }
@@ -44,11 +42,6 @@ type Use struct {
 	At     time.Time
 	Took   bool // the stream was opened
 }
-
-// Outage is a time in which Redis could not be reached, or has forgotten. A
-// ticket may be used once at each edge then, as with an edge that can't note its
-// use (docs/config.md).
-type Outage struct{ From, To time.Time }
 
 // Final is how things are when the last fault is long over.
 type Final struct {

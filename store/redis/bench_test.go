@@ -30,7 +30,6 @@ func BenchmarkCoord(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	n := 0
 	for _, request := range []struct {
 		name string
 		make func() error
@@ -39,11 +38,6 @@ func BenchmarkCoord(b *testing.B) {
 		{"hold", func() error { return c.Hold(ctx, one, time.Hour) }},
 		{"list1000", func() error { _, err := c.Leases(ctx, "home"); return err }},
 		{"take", func() error { _, err := c.Take(ctx, "b", store.Rate{Count: 1, Per: time.Second, Burst: 9}); return err }},
-		{"ticket", func() error {
-			n++
-			_, err := c.UseTicket(ctx, fmt.Sprint(n), time.Now().Add(time.Minute))
-			return err
-		}},
 	} {
 		b.Run(request.name, func(b *testing.B) {
 			for b.Loop() {

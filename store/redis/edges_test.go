@@ -121,36 +121,6 @@ func TestWhatWasPublishedBeforeCloseReachesTheOthers(t *testing.T) {
 	until(t, events, func(e store.Event) bool { return e.ID == "199" })
 }
 
-func TestATicketUsedOnOneEdgeIsUsedOnAll(t *testing.T) {
-	o := options(t, redistest.Start(t).Addr)
-	a, b := open(t, o), open(t, o)
-	wantFirst(t, a, "ticket", true)
-	wantFirst(t, b, "ticket", false)
-	wantFirst(t, a, "ticket", false)
-}
-
-func wantFirst(t *testing.T, c store.Coord, id string, want bool) {
-	t.Helper()
-	first, err := c.UseTicket(context.Background(), id, time.Now().Add(time.Hour))
-	if err != nil || first != want {
-		t.Errorf("the use of %s: first is %v, %v; want %v", id, first, err, want)
-	}
-}
-
-// TestAUsedTicketIsRememberedForEdgesWhoseClockIsBehind: for them it is still
-// good when it has expired here.
-func TestAUsedTicketIsRememberedForEdgesWhoseClockIsBehind(t *testing.T) {
-	server := redistest.Start(t)
-	o := options(t, server.Addr)
-	c, expires := open(t, o), time.Now().Add(10*time.Second)
-	if first, err := c.UseTicket(t.Context(), "soon", expires); err != nil || !first {
-		t.Fatalf("%v, %v", first, err)
-	}
-	if left := server.Client().PExpireTime(t.Context(), o.KeyPrefix+"ticket:soon").Val(); left < expires.Add(50*time.Second).Sub(time.Unix(0, 0)) {
-		t.Errorf("it is remembered until %s after 1970; it expires at %s", left, expires)
-	}
-}
-
 func TestABucketIsSharedByAllEdges(t *testing.T) {
 	o := options(t, redistest.Start(t).Addr)
 	edges := []*redis.Coord{open(t, o), open(t, o), open(t, o)}

@@ -27,7 +27,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "streamspace_coord_resyncs_total", Help: "Times that events of other edges were lost, so that all was read again.",
 		}, []string{"reason"}),
 	}
-	for _, request := range []string{"generation", "hold", "keep", "leases", "leave", "look", "place", "places", "publish", "release", "take", "ticket"} {
+	for _, request := range []string{"generation", "hold", "keep", "leases", "leave", "look", "place", "places", "publish", "release", "take"} {
 		m.errors.WithLabelValues(request)
 		m.duration.WithLabelValues(request)
 	}

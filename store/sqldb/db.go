@@ -12,6 +12,7 @@ type DB struct {
 	engine
 	writer, reader querier  // each statement on its own
 	replica        *replica // nil: there is none
+	tickets        ledger
 }
 
 var _ store.Store = (*DB)(nil)

@@ -30,7 +30,8 @@ const moveBatch = 500
 // of o, which must be empty, in one transaction, and reads it back: in the end
 // all is there or nothing. The file must not be in use by an edge; it stays as
 // it is, but for its schema, which is brought up to date. progress, if not nil,
-// is told after each batch how many rows of a table are there.
+// is told after each batch how many rows of a table are there. The use of tickets
+// is in no table of SQLite, and need not be: they name a ledger that ends here.
 func MoveToPostgres(ctx context.Context, path string, o PostgresOptions, progress func(table string, rows, of int)) (moved []Moved, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("there is no database to move: %w", err)

@@ -165,6 +165,9 @@ func OpenPostgres(ctx context.Context, o PostgresOptions) (*DB, error) {
 	if err := e.durable(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if db.tickets, err = openTableLedger(ctx, primary); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	if o.Replica == "" {
 		return db, nil
 	}

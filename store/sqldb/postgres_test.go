@@ -47,15 +47,16 @@ func TestNoQueryNeedsToReadTheWholeTableOrToSortItOnPostgres(t *testing.T) {
 		return query{text, append(args, 100), index}
 	}
 	for name, c := range map[string]query{
-		"all":                list(store.SessionFilter{}, "sessions_created"),
-		"all, further on":    list(store.SessionFilter{Cursor: after}, "sessions_created"),
-		"by owner":           list(store.SessionFilter{Org: "acme", Owner: "ann"}, "sessions_owner"),
-		"by owner, live":     list(store.SessionFilter{Org: "acme", Owner: "ann", States: live, Cursor: after}, "sessions_owner"),
-		"by agent":           list(store.SessionFilter{AgentID: "agent-1"}, "sessions_agent"),
-		"by agent, live":     list(store.SessionFilter{AgentID: "agent-1", States: live, Cursor: after}, "sessions_agent"),
-		"moving":             list(store.SessionFilter{States: []store.State{store.Unreachable, store.Pending, store.Stopping, store.Starting}}, "sessions_moving"),
-		"active by agent":    {countActive, nil, "sessions_active"},
-		"ended to be purged": {purgeEnded, []any{int64(1), purgeBatch}, "sessions_ended"},
+		"all":                  list(store.SessionFilter{}, "sessions_created"),
+		"all, further on":      list(store.SessionFilter{Cursor: after}, "sessions_created"),
+		"by owner":             list(store.SessionFilter{Org: "acme", Owner: "ann"}, "sessions_owner"),
+		"by owner, live":       list(store.SessionFilter{Org: "acme", Owner: "ann", States: live, Cursor: after}, "sessions_owner"),
+		"by agent":             list(store.SessionFilter{AgentID: "agent-1"}, "sessions_agent"),
+		"by agent, live":       list(store.SessionFilter{AgentID: "agent-1", States: live, Cursor: after}, "sessions_agent"),
+		"moving":               list(store.SessionFilter{States: []store.State{store.Unreachable, store.Pending, store.Stopping, store.Starting}}, "sessions_moving"),
+		"active by agent":      {countActive, nil, "sessions_active"},
+		"ended to be purged":   {purgeEnded, []any{int64(1), purgeBatch}, "sessions_ended"},
+		"tickets to be purged": {purgeTickets, []any{int64(1), purgeBatch}, "used_tickets_expires"},
 	} {
 		var plan []string
 		err := db.transact(ctx, func(tx querier) error {

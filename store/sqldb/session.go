@@ -232,5 +232,8 @@ func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err 
 	if err := execute(ctx, db.writer, purgeOwners); err != nil {
 		return deleted, err
 	}
-	return deleted, execute(ctx, db.writer, "DELETE FROM idempotency_keys WHERE created_at <= ?", forgotten(time.Now()))
+	if err := execute(ctx, db.writer, "DELETE FROM idempotency_keys WHERE created_at <= ?", forgotten(time.Now())); err != nil {
+		return deleted, err
+	}
+	return deleted, db.tickets.purge(ctx)
 }

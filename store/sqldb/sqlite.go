@@ -62,7 +62,7 @@ func openSQLite(ctx context.Context, path string) (*DB, []Step, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", e.path, err), e.close())
 	}
-	return &DB{engine: e, writer: sqliteQuerier{e.writer}, reader: sqliteQuerier{e.reader}}, steps, nil
+	return &DB{engine: e, writer: sqliteQuerier{e.writer}, reader: sqliteQuerier{e.reader}, tickets: newMemoryLedger()}, steps, nil
 }
 
 // openSQLiteFile leaves what is in the file as it is.

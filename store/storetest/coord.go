@@ -15,9 +15,6 @@ import (
 // it when its test ends.
 func TestCoord(t *testing.T, open func(t *testing.T) store.Coord) {
 	for name, test := range map[string]func(*testing.T, store.Coord){
-		"a ticket is used once":                                 ticketOnce,
-		"a ticket used at once is used once":                    ticketRace,
-		"a ticket that has expired is used":                     ticketExpired,
 		"a bucket gives its burst and not more":                 bucketBurst,
 		"a bucket taken from at once gives its burst":           bucketRace,
 		"a look at a bucket takes nothing":                      bucketLook,
@@ -40,52 +37,6 @@ func TestCoord(t *testing.T, open func(t *testing.T) store.Coord) {
 		"a coord that works answers a ping":                     coordPing,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
-	}
-}
-
-func useTicket(t *testing.T, c store.Coord, id string, expires time.Time) bool {
-	t.Helper()
-	first, err := c.UseTicket(context.Background(), id, expires)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return first
-}
-
-func ticketOnce(t *testing.T, c store.Coord) {
-	id, expires := newID(), time.Now().Add(time.Hour)
-	for i, want := range []bool{true, false, false} {
-		if got := useTicket(t, c, id, expires); got != want {
-			t.Errorf("use %d: first is %v", i+1, got)
-		}
-	}
-	if !useTicket(t, c, newID(), expires) {
-		t.Error("another ticket counts as used")
-	}
-}
-
-func ticketRace(t *testing.T, c store.Coord) {
-	id, expires := newID(), time.Now().Add(time.Hour)
-	var all sync.WaitGroup
-	var firsts atomic.Int32
-	for range 20 {
-		all.Go(func() {
-			if first, err := c.UseTicket(context.Background(), id, expires); err != nil {
-				t.Error(err)
-			} else if first {
-				firsts.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	if firsts.Load() != 1 {
-		t.Errorf("%d were first", firsts.Load())
-	}
-}
-
-func ticketExpired(t *testing.T, c store.Coord) {
-	if useTicket(t, c, newID(), time.Now().Add(-time.Second)) {
-		t.Error("a ticket that has expired could be used")
 	}
 }
 

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"crypto/rand"
 	_ "embed"
 	"fmt"
 	"time"
@@ -13,34 +12,10 @@ import (
 )
 
 var (
-	//go:embed lua/ticket.lua
-	ticketText   string
-	ticketScript = goredis.NewScript(ticketText)
-
 	//go:embed lua/take.lua
 	takeText   string
 	takeScript = goredis.NewScript(takeText)
 )
-
-// clockSkew is how much longer than an edge's own clock says a used ticket is
-// remembered, for those whose clocks are behind.
-const clockSkew = time.Minute
-
-// UseTicket asks this edge's own memory first, which no eviction reaches. What
-// Redis can't promise: a use that it has lost, by eviction or with a master that
-// had not told its replica, it does not know of. Such a ticket may be used a
-// second time, on another edge, until it expires.
-func (c *Coord) UseTicket(ctx context.Context, id string, expires time.Time) (first bool, err error) {
-	if first, err = c.local.UseTicket(ctx, id, expires); err != nil || !first {
-		return false, err
-	}
-	left := time.Until(expires) + clockSkew
-	err = c.ask(ctx, "ticket", func(ctx context.Context) (err error) {
-		first, err = ticketScript.Run(ctx, c.client, []string{c.key("ticket", id)}, rand.Text(), left.Milliseconds()).Bool()
-		return err
-	})
-	return first && err == nil, err
-}
 
 // Take never fails: while Redis is away it takes from a bucket of this edge's
 // own.

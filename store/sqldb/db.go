@@ -12,6 +12,7 @@ type DB struct {
 	engine
 	writer, reader querier  // each statement on its own
 	replica        *replica // nil: there is none
+	clock          *clock   // nil: the database has this host's
 }
 
 var _ store.Store = (*DB)(nil)

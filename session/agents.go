@@ -208,7 +208,7 @@ func (m *Manager) LastHeartbeat(a *store.Agent) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.links[a.ID]; l != nil {
-		return latest(a.LastHeartbeat, l.beat)
+		return latest(a.LastHeartbeat, there(l.beat, time.Now(), m.o.Store.ClockAhead()))
 	}
 	return a.LastHeartbeat
 }
@@ -257,11 +257,12 @@ func (m *Manager) storeBeats(ctx context.Context) {
 	}
 	m.mu.Unlock()
 	for id, beat := range beats {
+		heard := there(beat, time.Now(), m.o.Store.ClockAhead())
 		_, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
-			if !beat.After(a.LastHeartbeat) { // another edge has heard of it since
+			if !heard.After(a.LastHeartbeat) { // another edge has heard of it since
 				return store.ErrUnchanged
 			}
-			a.LastHeartbeat = beat
+			a.LastHeartbeat = heard
 			return nil
 		})
 		switch {

@@ -166,7 +166,7 @@ func (e *edge) authorizeViewer(ctx context.Context, token string) (proxy.Grant, 
 	if err := e.hasRoom(ctx, grant); err != nil {
 		return proxy.Grant{}, err
 	}
-	first, err := e.coord.UseTicket(ctx, ticket.ID, ticket.Expires)
+	first, err := e.coord.UseTicket(ctx, ticket.ID, ticket.Expires.Add(e.clockOffset()))
 	if err != nil {
 		e.log.Warn("the use of a ticket could not be recorded", zap.String("ticket", ticket.ID), zap.Error(err))
 	} else if !first {
@@ -342,7 +342,7 @@ func (e *edge) nodes(context.Context) ([]api.Node, error) {
 	} else {
 		known = []cluster.Node{{
 			ID: e.config.Node.ID, URL: e.config.Node.Advertise, Version: version,
-			Streams: e.viewers.Active(), Draining: e.standsAside(), Healthy: true,
+			Streams: e.viewers.Active(), Draining: e.standsAside(), Healthy: true, ClockOffset: e.clockOffset(),
 		}}
 	}
 	nodes := make([]api.Node, len(known))
@@ -355,7 +355,10 @@ func (e *edge) nodes(context.Context) ([]api.Node, error) {
 		case !n.Healthy:
 			status = "unreachable"
 		}
-		nodes[i] = api.Node{ID: n.ID, Status: status, Drained: drained, Version: n.Version, Advertise: n.URL, Streams: n.Streams}
+		nodes[i] = api.Node{
+			ID: n.ID, Status: status, Drained: drained, Version: n.Version, Advertise: n.URL, Streams: n.Streams,
+			ClockOffset: n.ClockOffset.Seconds(),
+		}
 	}
 	return nodes, nil
 }

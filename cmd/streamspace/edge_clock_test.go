@@ -64,7 +64,24 @@ func TestAWrongClockIsToldOnceForEachChange(t *testing.T) {
 	})
 }
 
-// TestNodesTellWhoseClockIsWrong.
+// TestACertificateOfAClockThatWasAheadIsMadeAnew, under the key that agents know.
+func TestACertificateOfAClockThatWasAheadIsMadeAnew(t *testing.T) {
+	dir, hosts := t.TempDir(), []string{"127.0.0.1"}
+	ahead, err := selfSigned(dir, hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) { // it is the year 2000
+		again, err := selfSigned(dir, hosts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaf := again.current.Load().Leaf; leaf.NotBefore.After(time.Now()) || again.pin() != ahead.pin() {
+			t.Errorf("one that is good from %v, at %v; pins %s and %s", leaf.NotBefore, time.Now(), again.pin(), ahead.pin())
+		}
+	})
+}
+
 func TestNodesTellWhoseClockIsWrong(t *testing.T) {
 	e := loneEdge(t, t.TempDir())
 	e.store = &offStore{Store: e.store}

@@ -100,7 +100,7 @@ func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed)
 		}
 	}
 	m.o.Metrics.agentActive.WithLabelValues(a.ID).Set(float64(m.member(a.ID).active))
-	m.o.Metrics.heard(a.ID, l.beat)
+	m.o.Metrics.heard(a.ID, m.storeNow())
 	m.kickPlacedOn(a.ID)
 	m.kickWaiting()
 	m.mu.Unlock()
@@ -142,7 +142,7 @@ func (m *Manager) AgentBeat(agentID string, generation uint64) {
 	defer m.mu.Unlock()
 	if l := m.current(agentID, generation); l != nil {
 		l.beat = time.Now()
-		m.o.Metrics.heard(agentID, l.beat)
+		m.o.Metrics.heard(agentID, m.storeNow())
 	}
 }
 

@@ -67,7 +67,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request, c auth.Caller
 	if name == "" || org == "" {
 		return store.Errorf(store.Invalid, "name and org must not be empty")
 	}
-	if !expires.IsZero() && !expires.After(time.Now()) {
+	if !expires.IsZero() && !expires.After(time.Now().Add(s.o.Store.ClockAhead())) {
 		return store.Errorf(store.Invalid, "expires_at %s has passed already", expires.Format(time.RFC3339))
 	}
 	secret, made, err := auth.NewKey(name, org, owner, store.Role(role))

@@ -17,6 +17,8 @@ type Node struct {
 	Version   string `json:"version"`
 	Advertise string `json:"advertise"` // its own address; empty when the config names none
 	Streams   int    `json:"streams"`   // viewers that are connected to it
+
+	ClockOffset float64 `json:"clock_offset"` // seconds that its clock is ahead of the database's; 0 when they are a second apart at most
 }
 
 func (s *server) listNodes(w http.ResponseWriter, r *http.Request, _ auth.Caller) error {

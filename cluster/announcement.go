@@ -22,8 +22,8 @@ const leaseKind = "node"
 // its room is left to the rest.
 const maxAgentsText = store.MaxLeaseValue * 3 / 4
 
-// announcement is what an edge says of itself in one lease. It has no time in it:
-// two edges' clocks may differ.
+// announcement is what an edge says of itself in one lease. It has no time of day in
+// it: two edges' clocks may differ.
 type announcement struct {
 	Node       string `json:"node"`
 	Generation uint64 `json:"generation"` // the lease's, signed
@@ -41,6 +41,8 @@ type announcement struct {
 	MaxStreams int    `json:"max_streams,omitempty"`
 	Draining   bool   `json:"draining,omitempty"`
 	Leaving    bool   `json:"leaving,omitempty"`
+
+	ClockOffset int64 `json:"clock_offset,omitempty"` // milliseconds
 }
 
 func partID(node string, part int) string {
@@ -55,6 +57,7 @@ func announcementsOf(n Node, agents map[string]uint64) []announcement {
 	parts := []announcement{{
 		Node: n.ID, Generation: n.Generation, URL: n.URL, Pin: n.Pin, Version: n.Version,
 		Streams: n.Streams, MaxStreams: n.MaxStreams, Draining: n.Draining, Leaving: n.Leaving,
+		ClockOffset: n.ClockOffset.Milliseconds(),
 	}}
 	room := maxAgentsText
 	for _, id := range slices.Sorted(maps.Keys(agents)) {

@@ -37,6 +37,9 @@ type Node struct {
 	Draining   bool   // it takes nothing new: it leaves, or an operator has drained it
 	Leaving    bool   // it is about to end
 
+	// ClockOffset is how far its clock is ahead of that which all share, as it says.
+	ClockOffset time.Duration
+
 	// What this edge knows of it.
 	Healthy bool // it answers
 	Self    bool

@@ -39,14 +39,16 @@ type memory struct {
 }
 
 // remembered is how long a node that has gone is remembered: longer than any
-// copy of a Coord lags behind.
-const remembered = time.Hour
+// copy of a Coord lags behind, and no longer. Generations come from the Coord's
+// clock; where that was set back, a node that starts anew is not seen meanwhile.
+const remembered = time.Minute
 
 func (p *peer) node() Node {
 	a := p.head
 	return Node{
 		ID: a.Node, URL: a.URL, Pin: a.Pin, Version: a.Version, Generation: a.Generation,
 		Streams: a.Streams, MaxStreams: a.MaxStreams, Draining: a.Draining, Leaving: a.Leaving, Healthy: !p.down,
+		ClockOffset: time.Duration(a.ClockOffset) * time.Millisecond,
 	}
 }
 

@@ -100,7 +100,7 @@ func (m *Manager) AgentUp(a *store.Agent, generation uint64, running []Observed)
 		}
 	}
 	m.o.Metrics.agentActive.WithLabelValues(a.ID).Set(float64(m.member(a.ID).active))
-	m.o.Metrics.heard(a.ID, l.beat)
+	m.o.Metrics.heard(a.ID, m.storeNow())
 	m.kickPlacedOn(a.ID)
 	m.kickWaiting()
 	m.mu.Unlock()
@@ -142,7 +142,7 @@ func (m *Manager) AgentBeat(agentID string, generation uint64) {
 	defer m.mu.Unlock()
 	if l := m.current(agentID, generation); l != nil {
 		l.beat = time.Now()
-		m.o.Metrics.heard(agentID, l.beat)
+		m.o.Metrics.heard(agentID, m.storeNow())
 	}
 }
 
@@ -208,7 +208,7 @@ func (m *Manager) LastHeartbeat(a *store.Agent) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.links[a.ID]; l != nil {
-		return latest(a.LastHeartbeat, l.beat)
+		return latest(a.LastHeartbeat, there(l.beat, time.Now(), m.o.Store.ClockAhead()))
 	}
 	return a.LastHeartbeat
 }
@@ -257,11 +257,12 @@ func (m *Manager) storeBeats(ctx context.Context) {
 	}
 	m.mu.Unlock()
 	for id, beat := range beats {
+		heard := there(beat, time.Now(), m.o.Store.ClockAhead())
 		_, err := m.o.Store.UpdateAgent(ctx, id, func(a *store.Agent) error {
-			if !beat.After(a.LastHeartbeat) { // another edge has heard of it since
+			if !heard.After(a.LastHeartbeat) { // another edge has heard of it since
 				return store.ErrUnchanged
 			}
-			a.LastHeartbeat = beat
+			a.LastHeartbeat = heard
 			return nil
 		})
 		switch {

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -36,7 +35,7 @@ func (m *Manager) Create(ctx context.Context, s *store.Session, idempotencyKey s
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
+	now := m.storeNow()
 	row := &store.Session{
 		ID: id.String(), Name: orElse(s.Name, nameOf(s.Labels[EndpointLabel])), Org: s.Org, Owner: s.Owner,
 		State: store.Pending, Desired: store.Running,

@@ -18,17 +18,13 @@ const endNotice = time.Minute
 
 // end is one that comes by itself.
 type end struct {
-	at      time.Time // zero: never
+	at      time.Time // by this edge's clock; zero: never
+	inRow   time.Time // the same as rows have it
 	because store.EndsBecause
 	notice  time.Duration // it is announced so long before
 }
 
 func (e end) due(now time.Time) bool { return !e.at.IsZero() && !now.Before(e.at) }
-
-func endAt(at time.Time, because store.EndsBecause, timeout time.Duration) end {
-	at = at.UTC().Truncate(time.Microsecond) // as the row keeps it, or the announcement would never match
-	return end{at, because, min(endNotice, timeout/2)}
-}
 
 // idleEnd is when the session ends for want of use. Only what can be used is
 // idle: the desktop runs and can be reached.
@@ -36,15 +32,24 @@ func idleEnd(s *store.Session, v view) end {
 	if s.IdleTimeout == 0 || s.State != store.Running || (s.Endpoint == "" && v.reach != up) {
 		return end{}
 	}
-	from := latest(latest(s.LastActivity, v.used), v.idleFrom)
-	return endAt(from.Add(s.IdleTimeout), store.EndsIdle, s.IdleTimeout)
+	from := latest(latest(here(s.LastActivity, v.now, v.ahead), v.used), v.idleFrom)
+	at := from.Add(s.IdleTimeout)
+	return end{at, there(at, v.now, v.ahead), store.EndsIdle, noticeOf(s.IdleTimeout)}
 }
 
-func maxDurationEnd(s *store.Session) end {
+func maxDurationEnd(s *store.Session, v view) end {
 	if s.ExpiresAt.IsZero() {
 		return end{}
 	}
-	return endAt(s.ExpiresAt, store.EndsMaxDuration, s.MaxDuration)
+	return end{here(s.ExpiresAt, v.now, v.ahead), s.ExpiresAt, store.EndsMaxDuration, noticeOf(s.MaxDuration)}
+}
+
+func noticeOf(timeout time.Duration) time.Duration { return min(endNotice, timeout/2) }
+
+// announced tells whether the row says so. Two clocks of one host that are read one
+// after the other give no instant to the microsecond.
+func (e end) announced(s *store.Session) bool {
+	return s.EndsBecause == e.because && s.EndsAt.Sub(e.inRow).Abs() < time.Millisecond
 }
 
 // announce is the step that makes the row say of the session's end what is
@@ -53,7 +58,7 @@ func maxDurationEnd(s *store.Session) end {
 func announce(s *store.Session, v view) step {
 	var near end
 	var again time.Time
-	for _, e := range []end{maxDurationEnd(s), idleEnd(s, v)} {
+	for _, e := range []end{maxDurationEnd(s, v), idleEnd(s, v)} {
 		notice := e.at.Add(-e.notice)
 		switch {
 		case e.at.IsZero():
@@ -66,7 +71,7 @@ func announce(s *store.Session, v view) step {
 			}
 		}
 	}
-	if s.EndsAt.Equal(near.at) && s.EndsBecause == near.because {
+	if near.announced(s) {
 		return step{again: again}
 	}
 	return step{do: warn, end: near}

@@ -20,6 +20,8 @@ type view struct {
 	seen   time.Time // since when the row is as it is, as this edge saw it
 	drives bool      // this edge does what is to be done
 
+	ahead time.Duration // how far the clock of the row's times is ahead of this edge's
+
 	reach   reach         // of the agent that the session is placed on
 	since   time.Time     // away: when it went; unheard and elsewhere: until when to wait for it
 	doubt   time.Duration // away: how long to wait for another edge to have it
@@ -86,7 +88,7 @@ func (l limits) next(s *store.Session, v view) step {
 	if !v.drives {
 		return lookingOn(v)
 	}
-	if s.Desired != store.Terminated && maxDurationEnd(s).due(v.now) {
+	if s.Desired != store.Terminated && maxDurationEnd(s, v).due(v.now) {
 		return step{do: become, to: ending(s), viewers: tellMaxDuration,
 			reason: fmt.Sprintf("max_duration: it reached its longest allowed time, %v", s.MaxDuration)}
 	}

@@ -17,7 +17,7 @@ type record struct {
 	toldAt  time.Time // when the first were told of the end
 
 	used       time.Time // the latest Input; zero: none since this edge started
-	usedStored time.Time // LastActivity of the row
+	usedStored time.Time // LastActivity of the row, by this edge's clock
 	unstored   bool      // it is to be written
 	idleFrom   time.Time // when this edge saw it become running: the idle time starts anew with the edge, and after the agent was away
 	idleNear   bool      // the row announces an idle end
@@ -79,7 +79,8 @@ func (m *Manager) trackRow(s *store.Session) (viewers int) {
 	if before.row == nil || !before.row.UpdatedAt.Equal(s.UpdatedAt) {
 		r.seen = time.Now()
 	}
-	r.usedStored, r.idleNear = s.LastActivity, s.EndsBecause == store.EndsIdle
+	r.usedStored = here(s.LastActivity, time.Now(), m.o.Store.ClockAhead())
+	r.idleNear = s.EndsBecause == store.EndsIdle
 	if s.State == store.Running && !before.is(store.Running) {
 		r.idleFrom = time.Now()
 	}

@@ -97,7 +97,7 @@ func (m *Manager) view(ctx context.Context, s *store.Session) (view, error) {
 
 // known is what of a view is in memory. m.mu is held.
 func (m *Manager) known(s *store.Session, r *record) view {
-	v := view{now: time.Now()}
+	v := view{now: time.Now(), ahead: m.o.Store.ClockAhead()}
 	_, v.refused = s.Refusals.By[s.AgentID]
 	v.drives = m.drives(s)
 	m.noteDriving(r, v.drives)
@@ -149,7 +149,7 @@ func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 			st.viewers == tellIdle && !row.LastActivity.Equal(s.LastActivity): // it was used on another edge
 			return store.ErrUnchanged
 		case s.State == store.Starting && st.to == store.Pending:
-			row.Refusals = refuse(row.Refusals, s.AgentID, st.reason, false)
+			row.Refusals = refuse(row.Refusals, s.AgentID, st.reason, false, m.storeNow())
 		case st.to == store.Pending: // its agent has lost it, and may have it again
 			row.AgentID = ""
 		}
@@ -166,7 +166,7 @@ func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 		return m.o.Store.UpdateSession(ctx, s.ID, change)
 	})
 	if err == nil && changed && s.State == store.Starting && st.to == store.Running {
-		m.o.Metrics.start.Observe(time.Since(s.CreatedAt).Seconds())
+		m.o.Metrics.start.Observe(max(m.storeNow().Sub(s.CreatedAt), 0).Seconds())
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (m *Manager) warn(ctx context.Context, s *store.Session, e end) error {
 		if !same(row, s) {
 			return store.ErrUnchanged
 		}
-		row.EndsAt, row.EndsBecause = e.at, e.because
+		row.EndsAt, row.EndsBecause = e.inRow, e.because
 		return nil
 	})
 	return err
@@ -235,20 +235,20 @@ func (m *Manager) refusedBy(ctx context.Context, s *store.Session, why string, h
 		if !same(row, s) {
 			return store.ErrUnchanged
 		}
-		row.Reason, row.Refusals = why, refuse(row.Refusals, s.AgentID, why, hopeless)
+		row.Reason, row.Refusals = why, refuse(row.Refusals, s.AgentID, why, hopeless, m.storeNow())
 		return nil
 	})
 	return err
 }
 
-// refuse is r with one more.
-func refuse(r store.Refusals, agentID, why string, hopeless bool) store.Refusals {
+// refuse is r with one more, at now by the store's clock.
+func refuse(r store.Refusals, agentID, why string, hopeless bool, now time.Time) store.Refusals {
 	by := maps.Clone(r.By)
 	if by == nil {
 		by = map[string]bool{}
 	}
 	by[agentID] = hopeless
-	return store.Refusals{Count: r.Count + 1, By: by, Latest: why, NotBefore: time.Now().Add(backoff(r.Count + 1)).UTC().Truncate(time.Microsecond)}
+	return store.Refusals{Count: r.Count + 1, By: by, Latest: why, NotBefore: now.Add(backoff(r.Count + 1)).UTC().Truncate(time.Microsecond)}
 }
 
 // words is what of an error a session's owner is told; the cause is for the log.

@@ -242,7 +242,7 @@ func (m *Manager) keepHouse(ctx context.Context) {
 }
 
 func (m *Manager) purge(ctx context.Context) {
-	n, err := m.o.Store.PurgeSessions(ctx, time.Now().Add(-m.o.Retention))
+	n, err := m.o.Store.PurgeSessions(ctx, m.storeNow().Add(-m.o.Retention))
 	switch {
 	case err != nil && ctx.Err() == nil:
 		m.o.Log.Warn("ended sessions could not be purged; trying again in an hour", zap.Error(err))

@@ -37,6 +37,8 @@ func newMemory() *memory {
 
 func (m *memory) Close() error { return nil }
 
+func (m *memory) ClockAhead() time.Duration { return 0 }
+
 func (m *memory) AdmitSession(_ context.Context, s *store.Session, key string, a store.Admission) (*store.Session, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

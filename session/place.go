@@ -159,10 +159,11 @@ func (m *Manager) replace(ctx context.Context, s *store.Session) (time.Time, err
 		}
 		unfit[agentID] = string(no)
 	}
-	switch r := s.Refusals; {
+	now := time.Now()
+	switch r, again := s.Refusals, here(s.Refusals.NotBefore, now, m.o.Store.ClockAhead()); {
 	case why[refused] == 0: // nobody has room
-	case mayMend(r) && time.Now().Before(r.NotBefore):
-		return r.NotBefore, nil
+	case mayMend(r) && now.Before(again):
+		return again, nil
 	case mayMend(r):
 		return time.Now(), m.forgive(ctx, s)
 	case why["full"]+why["offline"]+why["draining"] == 0:

@@ -74,6 +74,7 @@ func (m *Manager) touch(ctx context.Context, s *store.Session) error {
 	used := r.used
 	r.unstored = false
 	m.mu.Unlock()
+	used = there(used, time.Now(), m.o.Store.ClockAhead())
 	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
 		row.LastActivity = latest(row.LastActivity, used)
 		return nil

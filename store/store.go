@@ -249,6 +249,12 @@ type Store interface {
 	// the first call and the same ever after, for every edge on this store.
 	Secret(ctx context.Context, name string) ([]byte, error)
 
+	// ClockAhead is how far the store's clock, by which are all times that it
+	// stamps and that edges compare, is ahead of this host's; negative: behind. It
+	// is 0 while they differ by a second at most or nothing is known, and else stays
+	// as it is until it is off by more than that. It does not block.
+	ClockAhead() time.Duration
+
 	// Ping fails when the store can't take a write.
 	Ping(ctx context.Context) error
 	// Close ends the use of the store; calls after it are Unavailable.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -39,10 +40,13 @@ func New(ctx context.Context, s store.Store, coord store.Coord) (*Auth, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the signing secret %q: %w", name, err)
 		}
-		signer.secret, signer.audience = secret, name
+		signer.secret, signer.audience, signer.now = secret, name, a.now
 	}
 	return a, nil
 }
+
+// now is the time of day by the store's clock, which all edges share.
+func (a *Auth) now() time.Time { return time.Now().Add(a.store.ClockAhead()) }
 
 // Site is what the checks of a browser's requests depend on.
 type Site struct {

@@ -110,7 +110,7 @@ func (a *Auth) lookUp(index string, load func() (*store.Key, error)) (Caller, er
 		}
 		a.keys.put(index, key, generation)
 	}
-	if !key.ExpiresAt.IsZero() && !time.Now().Before(key.ExpiresAt) {
+	if !key.ExpiresAt.IsZero() && !a.now().Before(key.ExpiresAt) {
 		return Caller{}, wrongKey()
 	}
 	return callerOf(key), nil

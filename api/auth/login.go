@@ -53,7 +53,7 @@ func (a *Auth) Login(w http.ResponseWriter, r *http.Request, site Site, secret s
 	if err := May(c, Self, nil); err != nil {
 		return Caller{}, err
 	}
-	now := time.Now()
+	now := a.now()
 	token, err := a.logins.sign(&jwt.RegisteredClaims{
 		Subject:   c.KeyID,
 		IssuedAt:  jwt.NewNumericDate(now),

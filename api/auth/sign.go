@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -18,6 +19,7 @@ var errTokenTooLong = errors.New("the token is too long")
 type signer struct {
 	secret   []byte
 	audience string
+	now      func() time.Time
 }
 
 func (s *signer) audiences() jwt.ClaimStrings { return jwt.ClaimStrings{s.audience} }
@@ -34,6 +36,6 @@ func (s *signer) parse(token string, claims jwt.Claims) error {
 	_, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return s.secret, nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithIssuer(issuer), jwt.WithAudience(s.audience), jwt.WithExpirationRequired(),
-		jwt.WithStrictDecoding())
+		jwt.WithStrictDecoding(), jwt.WithTimeFunc(s.now))
 	return err
 }

@@ -31,11 +31,11 @@ type Ticket struct {
 	Session string
 	Org     string // Org and Owner are the session's
 	Owner   string
-	KeyID   string // the key of who asked for it
-	Viewer  string // the owner of that key
-	Mode    string // ModeControl or ModeView
-	Expires time.Time
-	Ledger  string // where its use is noted: that of store.TicketLedger
+	KeyID   string    // the key of who asked for it
+	Viewer  string    // the owner of that key
+	Mode    string    // ModeControl or ModeView
+	Expires time.Time // by the store's clock
+	Ledger  string    // where its use is noted: that of store.TicketLedger
 }
 
 type ticketClaims struct {
@@ -54,7 +54,7 @@ func (a *Auth) IssueTicket(c Caller, s *store.Session, mode string, ttl time.Dur
 	if ttl <= 0 {
 		ttl = DefaultTicketTTL
 	}
-	now := time.Now()
+	now := a.now()
 	t = Ticket{
 		ID: uuid.Must(uuid.NewV7()).String(), Session: s.ID, Org: s.Org, Owner: s.Owner, KeyID: c.KeyID, Viewer: c.Owner,
 		Mode: mode, Expires: now.Add(ttl).Truncate(time.Second).UTC(), Ledger: a.store.TicketLedger(),

@@ -104,8 +104,8 @@ func (c *certificates) pin() string { return websocket.PinOf(c.current.Load().Le
 const selfSignedLife = 825 * 24 * time.Hour
 
 // selfSigned opens the certificate of the folder, making it when there is none
-// and renewing it, under the same key, in the last 30 days of its life or when
-// it lacks one of the hosts.
+// and renewing it, under the same key, in the last 30 days of its life, when it
+// lacks one of the hosts, or when it was made by a clock that was ahead.
 func selfSigned(dir string, hosts []string) (*certificates, error) {
 	certFile, keyFile := filepath.Join(dir, "self-signed.crt"), filepath.Join(dir, "self-signed.key")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -134,7 +134,7 @@ func stillGood(leaf *x509.Certificate, hosts []string) bool {
 			return false
 		}
 	}
-	return time.Until(leaf.NotAfter) > 30*24*time.Hour
+	return !time.Now().Before(leaf.NotBefore) && time.Until(leaf.NotAfter) > 30*24*time.Hour
 }
 
 func selfSignedKey(file string) (*ecdsa.PrivateKey, error) {

@@ -262,6 +262,7 @@ func (e *edge) serve(ctx context.Context) error {
 		defer close(followed)
 		return e.followDrains(following)
 	})
+	start("clock", func() error { return e.followClock(background) })
 	gone := make(chan struct{}) // closed when the other edges have been told
 	if e.cluster != nil {
 		start("cluster", func() error {

@@ -34,7 +34,7 @@ func (e *edge) openCluster(ctx context.Context) error {
 	e.hop = hop.New(hop.Options{
 		Node: e.config.Node.ID, Secret: secret, CAFile: e.config.Cluster.CAFile,
 		Log: e.log.Named("hop"), Metrics: hop.NewMetrics(e.registry), Reactor: e.loops, Open: e.hub.Open,
-		Carry: e.places.carry,
+		Carry: e.places.carry, Now: e.now,
 	})
 	e.homePicker = balancer.NewPicker(balancer.WeightedLeastConnections)
 	e.nodeCookie = newNodeCookie(secret, func() []cluster.Node { return e.cluster.Nodes() }, e.orderedHomes)
@@ -53,6 +53,7 @@ func (e *edge) self() cluster.Node {
 	return cluster.Node{
 		ID: e.config.Node.ID, URL: e.config.peerURL(), Pin: e.pin(), Version: version,
 		Streams: carried, MaxStreams: e.config.VNC.MaxStreams, Draining: e.standsAside(), Leaving: e.draining.Load(),
+		ClockOffset: e.clockOffset(),
 	}
 }
 

@@ -19,6 +19,7 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 	offline := tunnel.Errorf(tunnel.CodeAgentOffline, "offline")
 	refused := tunnel.Errorf(tunnel.CodeVNCRefused, "refused")
 	full := tunnel.Errorf(tunnel.CodeNodeFull, "full")
+	clocks := tunnel.Errorf(tunnel.CodeUnauthorized, "the clocks differ")
 	gone := &hop.Unreachable{Peer: "b", Cause: errors.New("connection refused")}
 	for name, c := range map[string]struct {
 		node      string // that the cookie names
@@ -48,6 +49,7 @@ func TestAStreamTakesTheNearestWayThatWorks(t *testing.T) {
 		"the cookie's is no home":          {node: "d", here: true, homes: []cluster.Node{{ID: "c"}}, tried: "local"},
 		"the cookie's is dead, then this":  {node: "c", here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": gone}, tried: "c local", suspected: "c"},
 		"the cookie's has lost it":         {node: "c", homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"c": offline}, tried: "c b"},
+		"clocks forbid it":                 {homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": clocks}, tried: "b c"},
 		"nobody has it":                    {code: tunnel.CodeAgentOffline},
 		"this one is full":                 {full: true, here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, tried: "b"},
 		"all are full":                     {full: true, here: true, homes: []cluster.Node{{ID: "b"}, {ID: "c"}}, peers: map[string]error{"b": full, "c": gone}, tried: "b c", suspected: "c", code: tunnel.CodeNodeFull},

@@ -98,7 +98,7 @@ func (e *edge) nodeCookieFor(r *http.Request, s *store.Session) string {
 	for _, header := range r.Header["Cookie"] {
 		cookies = append(cookies, []byte(header))
 	}
-	return e.nodeCookie.renew(cookies, s.AgentID, strings.HasPrefix(e.publicURL(r), "https:"), time.Now())
+	return e.nodeCookie.renew(cookies, s.AgentID, strings.HasPrefix(e.publicURL(r), "https:"), e.now())
 }
 
 // nodeOf is the edge that a viewer's cookie names; empty: none.
@@ -106,6 +106,6 @@ func (e *edge) nodeOf(h *fasthttp.RequestHeader) string {
 	if e.nodeCookie == nil {
 		return ""
 	}
-	id, _ := e.nodeCookie.node(h.PeekAll(fasthttp.HeaderCookie), time.Now())
+	id, _ := e.nodeCookie.node(h.PeekAll(fasthttp.HeaderCookie), e.now())
 	return id
 }

@@ -175,7 +175,7 @@ func (e *edge) poolRoute(ctx *fasthttp.RequestCtx) *balancer.Route {
 // serveOwn sends the two kinds of long-lived connection to their rooms and all
 // else to the API and the console.
 func (e *edge) serveOwn(ctx *fasthttp.RequestCtx, pages, control fasthttp.RequestHandler) {
-	setDate(ctx)
+	e.setDate(ctx)
 	switch string(ctx.Path()) {
 	case viewerPath:
 		e.serveViewer(ctx)
@@ -202,10 +202,11 @@ func isOwn(path []byte) bool {
 }
 
 // setDate does what the server leaves out, so that the date of an upstream's
-// answer stays (RFC 9110 section 6.6.1).
-func setDate(ctx *fasthttp.RequestCtx) {
+// answer stays (RFC 9110 section 6.6.1). It is of the clock by which sessions end,
+// for pages that count down.
+func (e *edge) setDate(ctx *fasthttp.RequestCtx) {
 	var b [len(http.TimeFormat)]byte
-	ctx.Response.Header.SetBytesV(fasthttp.HeaderDate, time.Now().UTC().AppendFormat(b[:0], http.TimeFormat))
+	ctx.Response.Header.SetBytesV(fasthttp.HeaderDate, e.now().UTC().AppendFormat(b[:0], http.TimeFormat))
 }
 
 // serveRedirect answers plain HTTP with the HTTPS address.

@@ -42,7 +42,9 @@ func (e *edge) admitAgent(ctx context.Context, hello tunnel.Hello, token, key st
 	if caller.Role != store.RoleAgent {
 		return tunnel.Errorf(tunnel.CodeUnauthorized, "the token in token_file is a key with role %q; an agent needs one with role %q", caller.Role, store.RoleAgent)
 	}
-	_, err = e.store.EnrolAgent(ctx, agentOf(hello, key))
+	agent := agentOf(hello, key)
+	agent.LastHeartbeat = e.now()
+	_, err = e.store.EnrolAgent(ctx, agent)
 	if store.CodeOf(err) == store.Forbidden {
 		return tunnel.Errorf(tunnel.CodeAgentIDTaken, "the agent id %s belongs to another host; remove the copied identity.json from this agent's data folder", hello.AgentID)
 	}
@@ -57,7 +59,6 @@ func agentOf(h tunnel.Hello, key string) *store.Agent {
 	return &store.Agent{
 		ID: h.AgentID, Name: h.Name, KeyHash: auth.HashSecret(key),
 		Capacity: h.Capacity, Weight: h.Weight, Labels: h.Labels, Runtimes: runtimes, Version: h.Version,
-		LastHeartbeat: time.Now(),
 	}
 }
 
@@ -343,7 +344,7 @@ func (e *edge) nodes(context.Context) ([]api.Node, error) {
 	} else {
 		known = []cluster.Node{{
 			ID: e.config.Node.ID, URL: e.config.Node.Advertise, Version: version,
-			Streams: e.viewers.Active(), Draining: e.standsAside(), Healthy: true,
+			Streams: e.viewers.Active(), Draining: e.standsAside(), Healthy: true, ClockOffset: e.clockOffset(),
 		}}
 	}
 	nodes := make([]api.Node, len(known))
@@ -356,7 +357,10 @@ func (e *edge) nodes(context.Context) ([]api.Node, error) {
 		case !n.Healthy:
 			status = "unreachable"
 		}
-		nodes[i] = api.Node{ID: n.ID, Status: status, Drained: drained, Version: n.Version, Advertise: n.URL, Streams: n.Streams}
+		nodes[i] = api.Node{
+			ID: n.ID, Status: status, Drained: drained, Version: n.Version, Advertise: n.URL, Streams: n.Streams,
+			ClockOffset: n.ClockOffset.Seconds(),
+		}
 	}
 	return nodes, nil
 }

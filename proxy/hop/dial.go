@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 	"github.com/streamspace-dev/streamspace-edge/proxy/tunnel"
 	"github.com/streamspace-dev/streamspace-edge/proxy/websocket"
@@ -43,11 +45,37 @@ func (h *Hop) Dial(ctx context.Context, p Peer, agentID string, o tunnel.OpenReq
 	started := time.Now()
 	conn, err := h.dial(ctx, p, agentID, o)
 	h.o.Metrics.dialled(err, time.Since(started))
+	h.tellTrust(p, err)
 	return conn, err
 }
 
+// tellTrust logs once that a peer does not take this edge for one of its cluster,
+// and that it does again: streams go another way where there is one, so that
+// nobody else would tell.
+func (h *Hop) tellTrust(p Peer, err error) {
+	var said *tunnel.Error
+	refused := errors.As(err, &said) && said.Code == tunnel.CodeUnauthorized
+	if err != nil && !refused {
+		return
+	}
+	h.mu.Lock()
+	told := h.strangers[p.ID]
+	if refused {
+		h.strangers[p.ID] = true
+	} else {
+		delete(h.strangers, p.ID)
+	}
+	h.mu.Unlock()
+	switch {
+	case refused && !told:
+		h.o.Log.Warn("another edge refuses to carry streams of this one", zap.String("edge", p.ID), zap.Error(err))
+	case !refused && told:
+		h.o.Log.Info("another edge carries streams of this one again", zap.String("edge", p.ID))
+	}
+}
+
 func (h *Hop) dial(ctx context.Context, p Peer, agentID string, o tunnel.OpenRequest) (net.Conn, error) {
-	signed, err := h.sign(newToken(h.o.Node, p.ID, agentID, o, time.Now()))
+	signed, err := h.sign(newToken(h.o.Node, p.ID, agentID, o, h.o.Now()))
 	if err != nil {
 		return nil, err
 	}

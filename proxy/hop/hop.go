@@ -50,6 +50,8 @@ type Options struct {
 	Log     *zap.Logger // nil: none
 	Metrics *Metrics    // nil: none
 	Reactor *reactor.Reactor
+	// Now tells the time of day by a clock that all edges share; nil: time.Now.
+	Now func() time.Time
 
 	// Open opens a stream at an agent that is connected to this edge, as
 	// tunnel.Hub.Open does. An *tunnel.Error goes to the other edge as it is.
@@ -73,10 +75,11 @@ type Hop struct {
 	ctx    context.Context // ends all that is served
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	closing bool
-	carried map[*carried]bool // streams that are open
-	serving sync.WaitGroup
+	mu        sync.Mutex
+	closing   bool
+	carried   map[*carried]bool // streams that are open
+	serving   sync.WaitGroup
+	strangers map[string]bool // peers that do not take this edge for one of theirs, of which the log tells
 }
 
 // times are a hop's deadlines.
@@ -109,7 +112,10 @@ func New(o Options) *Hop {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	h := &Hop{o: o, key: key, used: newUsed(), carried: map[*carried]bool{}, sessions: tls.NewLRUClientSessionCache(64), times: defaultTimes()}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	h := &Hop{o: o, key: key, used: newUsed(), strangers: map[string]bool{}, carried: map[*carried]bool{}, sessions: tls.NewLRUClientSessionCache(64), times: defaultTimes()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }

@@ -47,7 +47,7 @@ func (h *Hop) admit(ctx *fasthttp.RequestCtx) (t token, refused *tunnel.Error) {
 	if !ctx.IsGet() || !header.ConnectionUpgrade() || string(header.Peek(fasthttp.HeaderUpgrade)) != Protocol {
 		return t, tunnel.Errorf(tunnel.CodeBadRequest, "%s is for edges: a GET with Upgrade: %s", Path, Protocol)
 	}
-	t, refused = h.verify(string(header.Peek(HeaderToken)), time.Now())
+	t, refused = h.verify(string(header.Peek(HeaderToken)), h.o.Now())
 	switch {
 	case refused != nil:
 		return t, refused

@@ -72,12 +72,15 @@ func (h *Hop) verify(text string, now time.Time) (t token, refused *tunnel.Error
 	if err != nil || json.Unmarshal(decoded, &t) != nil {
 		return token{}, tunnel.Errorf(tunnel.CodeBadRequest, "the hop's token can't be read; run the same version of streamspace on all edges")
 	}
-	left := time.UnixMilli(t.Expires).Sub(now)
+	const century = 100 * 365 * 24 * time.Hour // sums of longer durations don't fit
+	ahead := min(max(time.UnixMilli(t.Expires).Sub(now), -century), century) - tokenLife
 	switch {
 	case t.To != h.o.Node || t.From == h.o.Node:
 		return token{}, tunnel.Errorf(tunnel.CodeUnauthorized, "the hop's token is from edge %q for edge %q, this is %q; an edge's address leads to another", t.From, t.To, h.o.Node)
-	case left <= 0 || left > tokenLife+clockSkew:
-		return token{}, tunnel.Errorf(tunnel.CodeUnauthorized, "the hop's token is good %s from now, by this edge's clock; more than 0s and at most %s is right: set the edges' clocks (NTP)", left, tokenLife+clockSkew)
+	case ahead <= -tokenLife:
+		return token{}, tunnel.Errorf(tunnel.CodeUnauthorized, "by its token the clock of edge %q is %s behind that of edge %q, and less than %s is right; set both by NTP", t.From, (-ahead).Round(time.Millisecond), t.To, tokenLife)
+	case ahead > clockSkew:
+		return token{}, tunnel.Errorf(tunnel.CodeUnauthorized, "by its token the clock of edge %q is %s ahead of that of edge %q, and at most %s is right; set both by NTP", t.From, ahead.Round(time.Millisecond), t.To, clockSkew)
 	}
 	return t, nil
 }

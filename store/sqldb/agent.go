@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -51,7 +50,7 @@ func (db *DB) EnrolAgent(ctx context.Context, a *store.Agent) (*store.Agent, err
 		return nil, err
 	}
 	row := *a
-	row.CreatedAt = orNow(a.CreatedAt, time.Now())
+	row.CreatedAt = orNow(a.CreatedAt, db.now())
 	otherHost := store.Errorf(store.Forbidden, "the agent id %s belongs to another host", a.ID)
 	return one(ctx, db.writer, otherHost, agentFields,
 		"INSERT INTO agents ("+agentColumns+") VALUES "+values(agentColumns)+`

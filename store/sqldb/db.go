@@ -13,6 +13,7 @@ type DB struct {
 	writer, reader querier  // each statement on its own
 	replica        *replica // nil: there is none
 	tickets        ledger
+	clock          *clock // nil: the database has this host's
 }
 
 var _ store.Store = (*DB)(nil)

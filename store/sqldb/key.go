@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -27,7 +26,7 @@ func (db *DB) CreateKey(ctx context.Context, k *store.Key) error {
 		return store.Errorf(store.Invalid, "hash has %d bytes; a SHA-256 has %d", len(k.Hash), sha256.Size)
 	}
 	row := *k
-	row.CreatedAt = orNow(k.CreatedAt, time.Now())
+	row.CreatedAt = orNow(k.CreatedAt, db.now())
 	err := execute(ctx, db.writer, "INSERT INTO keys ("+keyColumns+") VALUES "+values(keyColumns), keyFields(&row)...)
 	if store.CodeOf(err) == store.Conflict {
 		return store.Errorf(store.Conflict, "the key %s, or one with the same secret, exists already", k.ID)

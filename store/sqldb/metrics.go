@@ -88,6 +88,13 @@ func (m *Metrics) watchLag(r *replica) (forget func()) {
 	}))
 }
 
+// watchClock serves how far this host's clock is off.
+func (m *Metrics) watchClock(c *clock) (forget func()) {
+	return m.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "streamspace_store_clock_offset_seconds", Help: "How far this host's clock is ahead of the database's; negative: behind.",
+	}, func() float64 { return -c.measured().Seconds() }))
+}
+
 func (m *Metrics) register(gauges ...prometheus.Collector) (forget func()) {
 	m.registerer.MustRegister(gauges...)
 	return func() {

@@ -24,6 +24,7 @@ func TestStoreMetricsAreDocumented(t *testing.T) {
 		o.Metrics.watch(p)
 	}
 	forget := o.Metrics.watchLag(&replica{})
+	o.Metrics.watchClock(&clock{})
 	served := map[string]string{}
 	families, err := registry.Gather()
 	if err != nil {

@@ -145,8 +145,9 @@ func (o PostgresOptions) beforeConnect(_ context.Context, c *pgx.ConnConfig) err
 // postgres is the engine on a PostgreSQL.
 type postgres struct {
 	*pgPool
-	replica *replica // nil: there is none
-	forget  []func() // metrics
+	replica   *replica // nil: there is none
+	stopClock func()   // nil: it was not begun
+	forget    []func() // metrics
 }
 
 // OpenPostgres opens a DB on PostgreSQL 13 or later and brings its schema up
@@ -168,6 +169,8 @@ func OpenPostgres(ctx context.Context, o PostgresOptions) (*DB, error) {
 	if db.tickets, err = openTableLedger(ctx, primary); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	db.clock, e.stopClock = watchClock(ctx, primary)
+	e.forget = append(e.forget, o.Metrics.watchClock(db.clock))
 	if o.Replica == "" {
 		return db, nil
 	}
@@ -224,6 +227,9 @@ func (e *postgres) close() error {
 	if e.replica != nil {
 		e.replica.close()
 		e.replica.pool.pool.Close()
+	}
+	if e.stopClock != nil {
+		e.stopClock()
 	}
 	for _, forget := range e.forget {
 		forget()

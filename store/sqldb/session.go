@@ -45,7 +45,7 @@ func (db *DB) CreateSession(ctx context.Context, s *store.Session, idempotencyKe
 }
 
 func (db *DB) AdmitSession(ctx context.Context, s *store.Session, idempotencyKey string, a store.Admission) (*store.Session, bool, error) {
-	now := time.Now()
+	now := db.now()
 	row, err := newSession(s, now)
 	if err != nil {
 		return nil, false, err
@@ -121,7 +121,7 @@ func claim(ctx context.Context, tx querier, s *store.Session, key string, now ti
 func forgotten(now time.Time) micros { return micros(now.Add(-store.IdempotencyTTL)) }
 
 func (db *DB) SessionByKey(ctx context.Context, org, owner, idempotencyKey string) (*store.Session, error) {
-	return sessionByKey(ctx, db.reader, org, owner, idempotencyKey, time.Now())
+	return sessionByKey(ctx, db.reader, org, owner, idempotencyKey, db.now())
 }
 
 func sessionByKey(ctx context.Context, q querier, org, owner, key string, now time.Time) (*store.Session, error) {
@@ -174,7 +174,7 @@ func (db *DB) PlaceSession(ctx context.Context, id string, fits store.Fits, chan
 				return err
 			}
 		}
-		s.UpdatedAt = laterThan(updatedBefore, time.Now())
+		s.UpdatedAt = laterThan(updatedBefore, db.now())
 		stored, err = one(ctx, tx, noSession(id), sessionFields,
 			"UPDATE sessions SET ("+sessionDetails+") = "+values(sessionDetails)+" WHERE id = ? RETURNING "+sessionColumns,
 			append(detailsOf(s), id)...)
@@ -232,7 +232,7 @@ func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err 
 	if err := execute(ctx, db.writer, purgeOwners); err != nil {
 		return deleted, err
 	}
-	if err := execute(ctx, db.writer, "DELETE FROM idempotency_keys WHERE created_at <= ?", forgotten(time.Now())); err != nil {
+	if err := execute(ctx, db.writer, "DELETE FROM idempotency_keys WHERE created_at <= ?", forgotten(db.now())); err != nil {
 		return deleted, err
 	}
 	return deleted, db.tickets.purge(ctx)

@@ -23,7 +23,7 @@ const hang = time.Minute
 // and closes it when its test ends.
 func TestStore(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, group := range [][]behaviour{
-		sessionBehaviours(), idempotencyBehaviours(), changeBehaviours(), admissionBehaviours(), listBehaviours(), agentBehaviours(), keyBehaviours(), nodeBehaviours(), ticketBehaviours(),
+		sessionBehaviours(), idempotencyBehaviours(), changeBehaviours(), admissionBehaviours(), listBehaviours(), agentBehaviours(), keyBehaviours(), nodeBehaviours(), ticketBehaviours(), clockBehaviours(),
 	} {
 		for _, b := range group {
 			t.Run(b.name, func(t *testing.T) { b.test(t, open(t)) })

@@ -140,7 +140,12 @@ func (c *cluster) readKeys(e *clusterEdge) error {
 
 // call makes one request of an edge's API as the admin, as apiClient does.
 func (c *cluster) call(ctx context.Context, e *clusterEdge, method, path string, body, result any) error {
-	err := apiClient{c.url(e), c.admin.key, c.web}.call(ctx, method, path, body, result)
+	return c.callBy(ctx, c.web, e, method, path, body, result)
+}
+
+// callBy is call by a client with cookies of its own.
+func (c *cluster) callBy(ctx context.Context, web *http.Client, e *clusterEdge, method, path string, body, result any) error {
+	err := apiClient{c.url(e), c.admin.key, web}.call(ctx, method, path, body, result)
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.name, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type door struct {
 	Address string // host:port
 	TLS     bool
 	Tickets []string // one for each viewer, or none
+	Cookies []*http.Cookie
 }
 
 const viewerPath = "/ws/vnc"
@@ -109,9 +111,13 @@ func (v *viewer) upgrade(d door, index int) error {
 	if len(d.Tickets) > 0 {
 		protocols += ", " + d.Tickets[index]
 	}
+	cookies := ""
+	if len(d.Cookies) > 0 {
+		cookies = "Cookie: " + joinCookies(d.Cookies) + "\r\n"
+	}
 	const key = "AAAAAAAAAAAAAAAAAAAAAA=="
 	request := "GET " + viewerPath + " HTTP/1.1\r\nHost: " + d.Address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Protocol: " + protocols + "\r\n\r\n"
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\nSec-WebSocket-Protocol: " + protocols + "\r\n" + cookies + "\r\n"
 	if _, err := v.wire.conn.Write([]byte(request)); err != nil {
 		return err
 	}
@@ -126,6 +132,15 @@ func (v *viewer) upgrade(d door, index int) error {
 	}
 	v.wire.frame(true)
 	return nil
+}
+
+// joinCookies is the Cookie header's value (RFC 6265 section 5.4).
+func joinCookies(all []*http.Cookie) string {
+	pairs := make([]string, len(all))
+	for i, c := range all {
+		pairs[i] = c.Name + "=" + c.Value
+	}
+	return strings.Join(pairs, "; ")
 }
 
 // hello is the viewer's side of the handshake; it returns the connection's

@@ -91,24 +91,7 @@ func TestClusterKeepsAViewerAtTheEdgeOfItsCookie(t *testing.T) {
 	f := startFleet(t)
 	d := f.populate()
 	console := d.consoles[0]
-	var homes []int
-	eventually(t, "the agent has two homes", func() error {
-		homes = nil
-		hosts, err := f.edges[0].hosts()
-		if err != nil {
-			return err
-		}
-		agent := hosts[slices.IndexFunc(hosts, func(h host) bool { return h.ID == console.AgentID })]
-		for i := range f.edges {
-			if slices.Contains(agent.Homes, fmt.Sprintf("edge-%d", i+1)) {
-				homes = append(homes, i)
-			}
-		}
-		if len(homes) != 2 {
-			return fmt.Errorf("they are %v", agent.Homes)
-		}
-		return nil
-	})
+	homes := f.twoHomes(console.AgentID)
 	first, second := f.edges[homes[0]], f.edges[homes[1]]
 	carried := func(by, from int) bool { return f.carriedBy(by)[fmt.Sprint(console.ID, from)] }
 

@@ -44,6 +44,7 @@ type fleetPlan struct {
 	picture            int64         // what a console sends a viewer before it echoes, in bytes
 	pace               time.Duration // between two lines of a viewer
 	check              time.Duration // between two looks of an edge at another
+	blind              bool          // no look ever finds that an edge does not answer
 	// linked: databases, edges and agents reach each other by links that can be
 	// brought into trouble, and PostgreSQL by PgBouncers.
 	linked bool
@@ -76,6 +77,10 @@ func startFleetOf(t *testing.T, plan fleetPlan) *fleet {
 	t.Helper()
 	f := &fleet{t: t, plan: plan, folder: t.TempDir(), agents: make([]*process, fleetSize), pids: map[string]int{}}
 	store, redis := f.startDatabases()
+	unhealthy := 2
+	if plan.blind {
+		unhealthy = 1_000_000
+	}
 	for range fleetSize * plan.consoles {
 		f.consoles = append(f.consoles, startRandomServer(t, plan.picture))
 	}
@@ -89,10 +94,10 @@ tls: {self_signed: true}
 node: {id: edge-%d, data_dir: %q}
 store: {postgres: {%s, timeout: 10s}}
 redis: {%s}
-cluster: {url: "https://%s", check: {interval: %s}}
+cluster: {url: "https://%s", check: {interval: %s, unhealthy: %d}}
 drain: {timeout: 12s}
 %s
-`, address, admin, i+1, f.edgeFolder(i), store, redis, f.links.homes[i].addr, plan.check, plan.more))
+`, address, admin, i+1, f.edgeFolder(i), store, redis, f.links.homes[i].addr, plan.check, unhealthy, plan.more))
 		f.edges = append(f.edges, &installation{t: t, URL: "https://" + address, AdminURL: "http://" + admin, data: f.edgeFolder(i)})
 		f.startEdge(i) // the first makes the keys of all
 		f.doors = append(f.doors, &installation{t: t, URL: "https://" + f.links.doors[i].addr, APIKey: f.edges[i].APIKey})
@@ -274,6 +279,29 @@ func (f *fleet) homeOf(agentID string, yes bool) int {
 	}
 	f.t.Fatalf("no edge has (%v) a tunnel of the agent %s: %v", yes, agentID, hosts)
 	return 0
+}
+
+// twoHomes waits until an agent has two, and returns the indices of these edges.
+func (f *fleet) twoHomes(agentID string) (homes []int) {
+	f.t.Helper()
+	eventually(f.t, "the agent has two homes", func() error {
+		homes = nil
+		hosts, err := f.edges[0].hosts()
+		if err != nil {
+			return err
+		}
+		agent := hosts[slices.IndexFunc(hosts, func(h host) bool { return h.ID == agentID })]
+		for i := range f.edges {
+			if slices.Contains(agent.Homes, edgeName(i)) {
+				homes = append(homes, i)
+			}
+		}
+		if len(homes) != 2 {
+			return fmt.Errorf("they are %v", agent.Homes)
+		}
+		return nil
+	})
+	return homes
 }
 
 // desktops are the sessions that a test has been acknowledged.

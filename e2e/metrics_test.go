@@ -82,12 +82,16 @@ func ofCluster(name string) bool {
 
 // documentedMetrics is "type label, label" of every row of docs/metrics.md.
 func documentedMetrics(t *testing.T) map[string]string {
+	t.Helper()
 	text, err := os.ReadFile("../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	documented := map[string]string{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(streamspace_\\w+)` \\| (\\w+) \\| (.*?) ?\\| .+ \\|$").FindAllStringSubmatch(string(text), -1) {
+		if _, twice := documented[row[1]]; twice {
+			t.Errorf("docs/metrics.md has %s twice", row[1])
+		}
 		documented[row[1]] = row[2] + " " + strings.ReplaceAll(row[3], "`", "")
 	}
 	return documented

@@ -59,5 +59,8 @@ func CodeOf(err error) Code {
 	}
 }
 
+// ErrDiskFull is in the chain of Ping's error while the store's disk takes no write.
+var ErrDiskFull = errors.New("no room is left")
+
 // ErrUnchanged is what a change function returns to leave the row as it is.
 var ErrUnchanged = errors.New("unchanged")

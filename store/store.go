@@ -255,7 +255,8 @@ type Store interface {
 	// as it is until it is off by more than that. It does not block.
 	ClockAhead() time.Duration
 
-	// Ping fails when the store can't take a write.
+	// Ping fails when the store can't take a write, with ErrDiskFull where that is
+	// why. That a disk is full the first write finds that it refuses.
 	Ping(ctx context.Context) error
 	// Close ends the use of the store; calls after it are Unavailable.
 	Close() error

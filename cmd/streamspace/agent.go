@@ -41,7 +41,7 @@ func (c *agentCommand) Run(s *surroundings) error {
 	}
 	ctx, stop := untilSignalOrHangup()
 	defer stop()
-	a, err := openAgent(config, s.log)
+	a, err := openAgent(config, s.log, s.processors)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ type agentProcess struct {
 
 // openAgent takes the data folder and adopts the sessions that still run. The
 // caller calls serve or close.
-func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
+func openAgent(config *agentConfig, log *zap.Logger, p *processors) (*agentProcess, error) {
 	token, err := readToken(config.TokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("token_file: %w", err)
@@ -112,7 +112,7 @@ func openAgent(config *agentConfig, log *zap.Logger) (*agentProcess, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tls.ca_file: %w", err)
 	}
-	loops, err := openLoops()
+	loops, err := p.openLoops()
 	if err != nil {
 		return nil, err
 	}

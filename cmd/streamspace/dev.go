@@ -59,7 +59,7 @@ func (c *devCommand) Run(s *surroundings) error {
 	}
 	ctx, stop := untilSignalOrHangup()
 	defer stop()
-	e, err := openEdge(ctx, config, s.log)
+	e, err := openEdge(ctx, config, s.log, s.processors)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (c *devCommand) Run(s *surroundings) error {
 	if s.log.Level() == zap.InfoLevel { // what happens to the agent, the edge in the same process tells as well
 		agentLog = s.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))
 	}
-	a, err := openAgent(c.agentConfig(data, info.URL, token), agentLog)
+	a, err := openAgent(c.agentConfig(data, info.URL, token), agentLog, s.processors)
 	if err != nil {
 		return errors.Join(err, e.close())
 	}

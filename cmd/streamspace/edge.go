@@ -55,7 +55,7 @@ func (c *edgeCommand) Run(s *surroundings) error {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	e, err := openEdge(ctx, config, s.log)
+	e, err := openEdge(ctx, config, s.log, s.processors)
 	if err != nil {
 		return err
 	}
@@ -70,9 +70,10 @@ func (c *edgeCommand) Run(s *surroundings) error {
 
 // edge is one running edge: opened, served, drained, closed, in this order.
 type edge struct {
-	config *edgeConfig
-	file   string // that the config is from; empty: there is none
-	log    *zap.Logger
+	config     *edgeConfig
+	file       string // that the config is from; empty: there is none
+	log        *zap.Logger
+	processors *processors
 
 	reloading sync.Mutex
 	balances  balancer.Config // the latest one of balancer; guarded by reloading once the edge serves
@@ -117,8 +118,8 @@ type edge struct {
 // openEdge opens everything that can fail, so that an edge that was opened can
 // serve; listeners first, so that a start that fails for a taken port leaves
 // nothing behind. The caller calls serve or close.
-func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger) (*edge, error) {
-	e := &edge{config: config, log: log, registry: prometheus.NewRegistry(), coord: store.NewLocal()}
+func openEdge(ctx context.Context, config *edgeConfig, log *zap.Logger, p *processors) (*edge, error) {
+	e := &edge{config: config, log: log, processors: p, registry: prometheus.NewRegistry(), coord: store.NewLocal()}
 	e.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "streamspace_api_pods_available", Help: "Edges that take new work, as this one knows: itself unless it drains or was drained.",
@@ -170,7 +171,7 @@ func (e *edge) openDataPath(context.Context) (err error) {
 	if e.direct, err = proxy.NewDirect(e.config.Direct.options()); err != nil {
 		return err
 	}
-	if e.loops, err = openLoops(); err != nil {
+	if e.loops, err = e.processors.openLoops(); err != nil {
 		return err
 	}
 	options := tunnel.HubOptions{

@@ -23,7 +23,7 @@ func loneEdge(t *testing.T, folder string) *edge {
 	config.Store.SQLite.Path = filepath.Join(folder, "s.db")
 	config.Node.ID = "edge-1"
 	config.Drain.Timeout = duration(time.Second)
-	e, err := openEdge(t.Context(), config, zap.NewNop())
+	e, err := openEdge(t.Context(), config, zap.NewNop(), newProcessors())
 	if err != nil {
 		t.Fatal(err)
 	}

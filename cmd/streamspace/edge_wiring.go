@@ -420,6 +420,9 @@ func (e *edge) health(ctx context.Context) api.Health {
 	h := api.Health{Version: version, Database: "connected", Redis: "disabled", Agents: e.hub.Agents(), Draining: e.standsAside()}
 	if err := e.store.Ping(ctx); err != nil {
 		h.Database = "unavailable"
+		if errors.Is(err, store.ErrDiskFull) {
+			h.Database = "disk_full"
+		}
 		e.log.Warn("health: the database can't take a write", zap.Error(err))
 	}
 	if e.config.Redis != nil {

@@ -7,20 +7,24 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/proxy/reactor"
 )
 
-// cores is how many threads Go would use by itself.
-var cores = runtime.GOMAXPROCS(0)
+// processors are how many threads Go runs at once. A process has one such number,
+// GOMAXPROCS, and so one of these, for all event loops that change it.
+type processors struct {
+	cores int // that Go would use by itself
 
-// processors guards a change of GOMAXPROCS, which a process has one of.
-var processors sync.Mutex
+	mu sync.Mutex // held while the number changes
+}
+
+func newProcessors() *processors { return &processors{cores: runtime.GOMAXPROCS(0)} }
 
 // openLoops starts an event loop for each core. A busy one keeps its place in
 // Go's scheduler while it waits, so it gets one beside those of all other work.
 // Places that no loop needs would have requests wander between the cores: with
 // as many again, a small one costs 8% more (measured).
-func openLoops() (*reactor.Reactor, error) {
-	return reactor.New(cores, func(change int) {
-		processors.Lock()
-		defer processors.Unlock()
+func (p *processors) openLoops() (*reactor.Reactor, error) {
+	return reactor.New(p.cores, func(change int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + change)
 	})
 }

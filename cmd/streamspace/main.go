@@ -84,7 +84,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		case level == "auto":
 			level = "info"
 		}
-		surroundings := &surroundings{stdout: stdout, stderr: stderr, log: newLogger(line.LogFormat, level, stderr)}
+		surroundings := &surroundings{stdout: stdout, stderr: stderr, log: newLogger(line.LogFormat, level, stderr), processors: newProcessors()}
 		return exitStatus(parsed.Run(surroundings), stderr)
 	})
 }
@@ -123,6 +123,7 @@ func exitStatus(err error, stderr io.Writer) int {
 type surroundings struct {
 	stdout, stderr io.Writer
 	log            *zap.Logger
+	processors     *processors
 }
 
 func newLogger(format, level string, out io.Writer) *zap.Logger {

@@ -71,7 +71,7 @@ func TestAnEdgeMovesToPostgres(t *testing.T) {
 	if err := loadConfig(onPostgres, config); err != nil {
 		t.Fatal(err)
 	}
-	e, err := openEdge(t.Context(), config, zap.NewNop())
+	e, err := openEdge(t.Context(), config, zap.NewNop(), newProcessors())
 	if err != nil {
 		t.Fatal(err)
 	}

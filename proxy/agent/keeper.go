@@ -141,6 +141,9 @@ func (k *keeper) launch(ctx context.Context, o order) (*child, error) {
 	deadline, _ := ctx.Deadline()
 	k.conn.SetWriteDeadline(deadline)
 	if err := k.orders.Encode(o); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			<-ctx.Done() // it is over, and its caller looks at that
+		}
 		return nil, fmt.Errorf("its keeper takes no order: %w", err)
 	}
 	select {

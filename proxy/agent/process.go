@@ -114,7 +114,7 @@ func (d *processDesktop) startServer(ctx context.Context, command []string) (wor
 	}
 	d.record.Display = words[wordDisplay]
 	if d.server, err = d.launch(ctx, command, words, d.dir, serverLog, display != nil); err != nil {
-		return nil, err
+		return nil, d.notReady(ctx, err)
 	}
 	d.record.Server, d.attended = &d.server.process, true
 	if err := d.save(); err != nil {

@@ -230,16 +230,22 @@ func TestServerThatEndsEarlyFailsWithItsOwnWords(t *testing.T) {
 	nothingLeft(t, data, id)
 }
 
+// TestServerThatNeverGreetsFailsAfterTheStartTimeout, also when that is over before
+// the keeper has started anything.
 func TestServerThatNeverGreetsFailsAfterTheStartTimeout(t *testing.T) {
-	data := t.TempDir()
-	runtime := processRuntime()
-	runtime.Command = []string{"sh", "-c", "exec sleep 1000", "{socket}"}
-	runtime.StartTimeout = 100 * time.Millisecond
-	a := startAgent(t, data, runtime)
-	id := a.start("")
-	last := a.becomes(id, tunnel.SessionFailed)
-	wantWords(t, last.Reason, "did not greet within 100ms", "start_timeout")
-	nothingLeft(t, data, id)
+	for _, timeout := range []time.Duration{time.Nanosecond, 5 * time.Millisecond, 100 * time.Millisecond} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			data := t.TempDir()
+			runtime := processRuntime()
+			runtime.Command = []string{"sh", "-c", "exec sleep 1000", "{socket}"}
+			runtime.StartTimeout = timeout
+			a := startAgent(t, data, runtime)
+			id := a.start("")
+			last := a.becomes(id, tunnel.SessionFailed)
+			wantWords(t, last.Reason, "did not greet within "+timeout.String(), "start_timeout")
+			nothingLeft(t, data, id)
+		})
+	}
 }
 
 func TestStopDuringAStart(t *testing.T) {

@@ -74,6 +74,13 @@ func (c *testCluster) homesAre(names ...string) {
 	}
 }
 
+// tellFirst has the edges name these, whatever they are, before the homes.
+func (c *testCluster) tellFirst(homes ...Home) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.view = append(homes, c.view...)
+}
+
 func (c *testCluster) rehome() {
 	for _, n := range c.nodes {
 		n.hub.Rehome(0)

@@ -247,7 +247,7 @@ func TestAHomeWithoutAPinIsCheckedAsTheConfigSays(t *testing.T) {
 
 func TestHomesThatCannotBeAreLeftOut(t *testing.T) {
 	c := newCluster(t, "a", "b")
-	c.view = append([]Home{{Node: "", URL: "https://x"}, {Node: "x", URL: "x"}, {Node: "y", URL: "ftp://y"}, {Node: "z"}, {Node: "plain", URL: "http://plain"}}, c.view...)
+	c.tellFirst(Home{Node: "", URL: "https://x"}, Home{Node: "x", URL: "x"}, Home{Node: "y", URL: "ftp://y"}, Home{Node: "z"}, Home{Node: "plain", URL: "http://plain"})
 	agent := startAgent(t, c.options("a"))
 	c.nodes["a"].next("up")
 	c.nodes["b"].next("up")

@@ -215,7 +215,7 @@ func (db *DB) ActiveSessions(ctx context.Context) (map[string]map[string]int, er
 const purgeBatch = 500
 
 const purgeEnded = `DELETE FROM sessions WHERE id IN
-	(SELECT id FROM sessions WHERE state IN ('terminated', 'failed') AND updated_at < ? LIMIT ?) RETURNING id`
+	(SELECT id FROM sessions WHERE ended_at <> 0 AND ended_at < ? LIMIT ?) RETURNING id`
 
 func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error) {
 	defer db.wrote()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -41,6 +42,7 @@ type sqliteFile struct {
 	file   os.FileInfo // of path when it was opened
 	writer *sql.DB
 	reader *sql.DB
+	full   atomic.Bool // a write has found no room, and ping none since
 }
 
 // Open opens the database in the file at path and brings its schema up to
@@ -62,7 +64,7 @@ func openSQLite(ctx context.Context, path string) (*DB, []Step, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", e.path, err), e.close())
 	}
-	return &DB{engine: e, writer: sqliteQuerier{e.writer}, reader: sqliteQuerier{e.reader}, tickets: newMemoryLedger()}, steps, nil
+	return &DB{engine: e, writer: sqliteQuerier{e.writer, e}, reader: sqliteQuerier{e.reader, e}, tickets: newMemoryLedger()}, steps, nil
 }
 
 // openSQLiteFile leaves what is in the file as it is.
@@ -208,7 +210,7 @@ func (e *sqliteFile) ping(ctx context.Context) error {
 			Cause: err,
 		}
 	}
-	return e.transact(ctx, func(querier) error { return nil })
+	return e.transact(ctx, func(querier) error { return e.findRoom() })
 }
 
 func (e *sqliteFile) transact(ctx context.Context, work func(querier) error) error {
@@ -217,10 +219,10 @@ func (e *sqliteFile) transact(ctx context.Context, work func(querier) error) err
 		return fault(ctx, err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if err := work(sqliteQuerier{tx}); err != nil {
+	if err := work(sqliteQuerier{tx, e}); err != nil {
 		return err
 	}
-	return fault(ctx, tx.Commit())
+	return fault(ctx, e.noticed(tx.Commit()))
 }
 
 // locking is empty: a transaction keeps all other writers out.
@@ -231,18 +233,19 @@ func (e *sqliteFile) close() error {
 	return errors.Join(e.reader.Close(), e.writer.Close())
 }
 
-// sqliteQuerier is a pool of connections or a transaction.
+// sqliteQuerier is a pool of connections or a transaction of file.
 type sqliteQuerier struct {
 	q interface {
 		QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
 	}
+	file *sqliteFile
 }
 
 func (s sqliteQuerier) query(ctx context.Context, read func(rows) error, text string, args ...any) error {
 	found, err := s.q.QueryContext(ctx, text, args...)
 	if err != nil {
-		return err
+		return s.file.noticed(err)
 	}
 	defer found.Close()
-	return read(found)
+	return s.file.noticed(read(found))
 }

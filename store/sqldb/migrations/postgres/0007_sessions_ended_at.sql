@@ -1,0 +1,9 @@
+-- +goose Up
+-- When an ended session last changed. An index of updated_at itself would have
+-- every change of a session that runs write into every index there is (no HOT
+-- update).
+DROP INDEX sessions_ended;
+ALTER TABLE sessions ADD COLUMN ended_at BIGINT NOT NULL
+    GENERATED ALWAYS AS (CASE WHEN state IN ('terminated', 'failed') THEN updated_at ELSE 0 END) STORED;
+CREATE INDEX sessions_ended ON sessions (ended_at)
+    WHERE ended_at <> 0;

@@ -194,6 +194,9 @@ func TestWhileTheDatabaseIsGoneCallsFailAtOnceAndAreServedAfterwards(t *testing.
 	refused := 0
 	for range 1000 {
 		if _, err := db.Session(ctx, s.ID); err != nil && strings.Contains(err.Error(), "does not answer; try again") {
+			if errors.Unwrap(err) == nil {
+				t.Fatal("who refuses does not tell the log why the database counts as gone")
+			}
 			refused++
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -55,6 +54,8 @@ type PostgresOptions struct {
 	PgBouncer bool
 
 	Metrics *Metrics // nil: nobody sees them
+
+	fence *fence // of all connections to Primary
 }
 
 func (o PostgresOptions) withDefaults() PostgresOptions {
@@ -64,6 +65,9 @@ func (o PostgresOptions) withDefaults() PostgresOptions {
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
+	}
+	if o.fence == nil {
+		o.fence = &fence{}
 	}
 	return o
 }
@@ -193,7 +197,7 @@ func (o PostgresOptions) open(ctx context.Context, target, dsn string) (*pgPool,
 		return nil, err
 	}
 	if target == targetPrimary {
-		c.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		c.ConnConfig.ValidateConnect = o.fence.admit
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

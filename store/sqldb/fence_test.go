@@ -45,6 +45,12 @@ func TestAPrimaryOfBeforeGetsNoWrites(t *testing.T) {
 	}
 }
 
+func TestWithStandbysAloneTheErrorSaysSo(t *testing.T) {
+	primary := pgserver.Start(t)
+	_, err := OpenPostgres(context.Background(), PostgresOptions{Primary: primary.Standby("standby").DSN("postgres")})
+	wantUnavailable(t, err, "takes writes; promote a standby")
+}
+
 func TestAFenceIsOfOneSystem(t *testing.T) {
 	f := &fence{}
 	for _, c := range []struct {

@@ -103,10 +103,15 @@ func (w *writers) verify(t *testing.T, db *DB) {
 }
 
 func TestFailoverLosesNothingThatWasAcknowledged(t *testing.T) {
-	for name, c := range map[string]struct{ end func(*pgserver.Server) }{
-		"a primary that crashes":      {(*pgserver.Server).Kill},
-		"a primary that is stopped":   {(*pgserver.Server).Stop},
-		"a primary that falls silent": {(*pgserver.Server).Suspend},
+	for name, c := range map[string]struct {
+		end     func(*pgserver.Server)
+		bouncer bool
+	}{
+		"a primary that crashes":                     {(*pgserver.Server).Kill, false},
+		"a primary that is stopped":                  {(*pgserver.Server).Stop, false},
+		"a primary that falls silent":                {(*pgserver.Server).Suspend, false},
+		"a primary behind PgBouncer, and it crashes": {(*pgserver.Server).Kill, true},
+		"a primary behind PgBouncer falls silent":    {(*pgserver.Server).Suspend, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			primary := pgserver.Start(t)
@@ -120,7 +125,11 @@ func TestFailoverLosesNothingThatWasAcknowledged(t *testing.T) {
 				}
 				return nil
 			})
-			db := openPostgres(t, PostgresOptions{Primary: pgserver.DSN(database, primary.Host(), standby.Host())})
+			hosts := []string{primary.Host(), standby.Host()}
+			if c.bouncer {
+				hosts = []string{pgserver.StartBouncer(t, primary, DefaultMaxConns).Host(), pgserver.StartBouncer(t, standby, DefaultMaxConns).Host()}
+			}
+			db := openPostgres(t, PostgresOptions{Primary: pgserver.DSN(database, hosts...), PgBouncer: c.bouncer})
 			w := startWriters(db, 2*DefaultMaxConns) // so that all connections are in use
 			w.more(t, 50)
 			c.end(primary)

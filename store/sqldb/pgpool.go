@@ -81,6 +81,8 @@ func (p *pgPool) attempt(ctx context.Context, work func(context.Context, *pgxpoo
 			p.pool.Reset()
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, p.timeout*2/5) // when a host falls silent there is time to go to the next
+	defer cancel()
 	conn, err := p.pool.Acquire(ctx)
 	if err == nil {
 		err = func() error {

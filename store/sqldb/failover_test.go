@@ -349,3 +349,35 @@ func TestPlaceholdersBecomeNumbers(t *testing.T) {
 		t.Error("a channel became an argument")
 	}
 }
+
+// TestWhatTheStandbyHasNotIsNotAcknowledgedToWhoAsksAgain: a commit that was given
+// up while it waited for the standby is there on the primary alone.
+func TestWhatTheStandbyHasNotIsNotAcknowledgedToWhoAsksAgain(t *testing.T) {
+	ctx := context.Background()
+	primary := pgserver.Start(t)
+	database := primary.NewDatabase()
+	standby := primary.Standby("standby")
+	primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+	primary.Exec("postgres", "SELECT pg_reload_conf()")
+	db := openPostgres(t, PostgresOptions{Primary: primary.DSN(database), Timeout: 2 * time.Second})
+	standby.Suspend()
+	row := newRow("")
+	if _, _, err := db.CreateSession(ctx, row, "key"); store.CodeOf(err) != store.Unavailable {
+		t.Fatalf("without the standby: %v", err)
+	}
+	eventually(t, func() error { _, err := db.Session(ctx, row.ID); return err })
+	if _, _, err := db.CreateSession(ctx, newRow(""), "key"); store.CodeOf(err) != store.Unavailable {
+		t.Errorf("asked again, a session is acknowledged that the standby has not: %v", err)
+	}
+	if s, err := db.SessionByKey(ctx, row.Org, row.Owner, "key"); store.CodeOf(err) != store.Unavailable {
+		t.Errorf("asked for by its key: %v, %v", s, err)
+	}
+	standby.Resume()
+	eventually(t, func() error {
+		again, created, err := db.CreateSession(ctx, newRow(""), "key")
+		if err == nil && (created || again.ID != row.ID) {
+			err = fmt.Errorf("another session: %v", again)
+		}
+		return err
+	})
+}

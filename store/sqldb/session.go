@@ -120,7 +120,18 @@ func claim(ctx context.Context, tx querier, s *store.Session, key string, now ti
 func forgotten(now time.Time) micros { return micros(now.Add(-store.IdempotencyTTL)) }
 
 func (db *DB) SessionByKey(ctx context.Context, org, owner, idempotencyKey string) (*store.Session, error) {
-	return sessionByKey(ctx, db.reader, org, owner, idempotencyKey, db.now())
+	var s *store.Session
+	err := db.transact(ctx, func(tx querier) (err error) {
+		// The lock makes the commit wait for a synchronous standby, and so for the
+		// session's own commit, which may have been given up amid that wait.
+		_, err = all(ctx, tx, func(id *string) []any { return []any{id} },
+			"SELECT session_id FROM idempotency_keys WHERE org = ? AND owner = ? AND key = ?"+db.locking(), org, owner, idempotencyKey)
+		if err == nil {
+			s, err = sessionByKey(ctx, tx, org, owner, idempotencyKey, db.now())
+		}
+		return err
+	})
+	return s, err
 }
 
 func sessionByKey(ctx context.Context, q querier, org, owner, key string, now time.Time) (*store.Session, error) {

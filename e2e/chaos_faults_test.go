@@ -82,16 +82,8 @@ func chaosFaults() []fault {
 			return trouble{victim: agentName(i), heal: func() { r.f.startAgent(i) }, goals: noGap}, nil
 		}},
 		{"kill -9 of PostgreSQL's primary", ofDatabase, func(r *chaosRun, _ uint64) (trouble, error) {
-			f := r.f
-			f.primary.Kill()
-			f.promote()
-			return trouble{victim: "the primary", touches: nobody, resumed: time.Now(), heal: func() {
-				f.primary.Rejoin(f.standby, "standby")
-				f.primary, f.standby = f.standby, f.primary
-				f.acknowledgeAtStandby()
-			}, goals: func(f chaos.Figures) []chaos.Goal {
-				return append(noGap(f), chaos.Below("writes resumed", f.Resumed, 5))
-			}}, nil
+			r.f.primary.Kill()
+			return r.promoted(), nil
 		}},
 		{"kill -9 of Redis' master", ofRedis, func(r *chaosRun, _ uint64) (trouble, error) {
 			master, err := r.f.redisMaster()
@@ -108,6 +100,18 @@ func chaosFaults() []fault {
 		{"SIGSTOP of an agent", ofAgent, func(r *chaosRun, pick uint64) (trouble, error) {
 			i := r.agent(pick)
 			return r.standStill(agentName(i), r.f.agents[i]), nil
+		}},
+		{"SIGSTOP of PostgreSQL's primary", ofDatabase, func(r *chaosRun, _ uint64) (trouble, error) {
+			r.f.primary.Suspend()
+			t := r.promoted()
+			rejoin := t.heal
+			t.heal = func() {
+				r.f.primary.Resume() // as a primary, beside the new one
+				time.Sleep(2 * time.Second)
+				r.f.primary.Kill()
+				rejoin()
+			}
+			return t, nil
 		}},
 		{"PgBouncer restarted", ofDatabase, func(r *chaosRun, _ uint64) (trouble, error) {
 			for _, b := range r.f.links.bouncers {
@@ -151,6 +155,19 @@ func chaosFaults() []fault {
 func (r *chaosRun) edge(pick uint64) int { return int(pick % uint64(len(r.f.edges))) }
 
 func (r *chaosRun) agent(pick uint64) int { return int(pick % uint64(len(r.f.agents))) }
+
+// promoted makes the standby the primary; the one before comes back as its standby.
+func (r *chaosRun) promoted() trouble {
+	f := r.f
+	f.promote()
+	return trouble{victim: "the primary", touches: nobody, resumed: time.Now(), heal: func() {
+		f.primary.Rejoin(f.standby, "standby")
+		f.primary, f.standby = f.standby, f.primary
+		f.acknowledgeAtStandby()
+	}, goals: func(f chaos.Figures) []chaos.Goal {
+		return append(noGap(f), chaos.Below("writes resumed", f.Resumed, 5))
+	}}
+}
 
 func (r *chaosRun) standStill(name string, p *process) trouble {
 	p.signal(syscall.SIGSTOP)

@@ -92,7 +92,7 @@ func startFleetOf(t *testing.T, plan fleetPlan) *fleet {
 listen: {https: %q, http: "", admin: %q}
 tls: {self_signed: true}
 node: {id: edge-%d, data_dir: %q}
-store: {postgres: {%s, timeout: 10s}}
+store: {postgres: {%s}}
 redis: {%s}
 cluster: {url: "https://%s", check: {interval: %s, unhealthy: %d}}
 drain: {timeout: 12s}

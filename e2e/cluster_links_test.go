@@ -81,6 +81,9 @@ func (f *fleet) startDatabases() (store, redis string) {
 		}
 	}
 	store = fmt.Sprintf("primary: %q, pgbouncer: %v", pgserver.DSN(f.primary.NewDatabase(), hosts...), f.plan.linked)
+	if !f.plan.linked { // else it is what users have whose figures are told
+		store += ", timeout: 10s"
+	}
 
 	behind := func(addr string) string { return f.links.add(f.t, &f.links.redis, f.plan.linked, addr, f.caller) }
 	switch f.plan.redis {

@@ -198,6 +198,23 @@ func TestAnAgentIsRemovedWhicheverEdgeIsAsked(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatIsRemovedWhileEventsAreLostIsDisconnected(t *testing.T) {
+	inCluster(t, 2, nil, func(t *testing.T, c *cluster) {
+		stays, goes := c.join("a", c.edges[1:]), c.join("b", c.edges[1:])
+		pass(time.Minute)
+		c.mu.Lock()
+		c.deaf = true
+		c.mu.Unlock()
+		if err := c.edges[0].m.DeleteAgent(t.Context(), goes.agent.ID); err != nil {
+			t.Fatal(err)
+		}
+		pass(2 * rosterEvery)
+		if dropped := c.edges[1].dropped; !slices.Contains(dropped, goes.agent.ID) || slices.Contains(dropped, stays.agent.ID) {
+			t.Errorf("disconnected are %q, want %q alone", dropped, goes.agent.ID)
+		}
+	})
+}
+
 func TestTheReasonOfARestartTellsWhy(t *testing.T) {
 	l := limits{restartLost: true}
 	if st := l.lost(tellOffline, "its agent left"); st.to != store.Pending || !strings.Contains(st.reason, "its agent left; it is started again") {

@@ -96,13 +96,18 @@ func (m *Manager) hearOfAgent(e store.Event) {
 		}
 	}
 	m.kickWaiting()
-	if e.State == agentRemoved {
-		m.unlink(e.ID)
-		m.forgetAgent(e.ID)
-	}
 	m.mu.Unlock()
 	m.rosterOutdated()
 	if e.State == agentRemoved {
-		m.o.Disconnect(e.ID)
+		m.dismiss(e.ID)
 	}
+}
+
+// dismiss forgets an agent that another edge has removed, and ends its tunnel.
+func (m *Manager) dismiss(agentID string) {
+	m.mu.Lock()
+	m.unlink(agentID)
+	m.forgetAgent(agentID)
+	m.mu.Unlock()
+	m.o.Disconnect(agentID)
 }

@@ -169,15 +169,19 @@ func (m *Manager) readRoster(ctx context.Context) error {
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.rosterRead = began
-	m.setRoster(rows, version)
+	gone := m.setRoster(rows, version)
+	m.mu.Unlock()
+	for _, id := range gone {
+		m.dismiss(id)
+	}
 	return nil
 }
 
 // setRoster takes in all agents as they were read when rosterVersion was version:
-// what became known since is newer. m.mu is held.
-func (m *Manager) setRoster(rows []*store.Agent, version uint64) {
+// what became known since is newer. It returns those with a tunnel here that
+// another edge has removed, whose event was lost. m.mu is held.
+func (m *Manager) setRoster(rows []*store.Agent, version uint64) (gone []string) {
 	before := m.roster
 	m.roster = make([]*member, 0, len(rows))
 	listed := make(map[*member]bool, len(rows))
@@ -201,7 +205,11 @@ func (m *Manager) setRoster(rows []*store.Agent, version uint64) {
 		default:
 			id := a.row.ID
 			a.row = nil
+			if a.link != nil && a.link.up {
+				gone = append(gone, id)
+			}
 			m.dropUnused(id)
 		}
 	}
+	return gone
 }

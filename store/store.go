@@ -139,11 +139,10 @@ const TicketPatience = time.Hour
 // lagAllowed is the key of AllowLag in a context.
 type lagAllowed struct{}
 
-// AllowLag returns a context with which Session and Sessions may be answered
-// from a copy of the data that is a little behind (the Store's settings bound by
-// how much). What was written through the same Store before the call began is
-// always seen; what other edges wrote, within the bound, but that a session which
-// exists is always found. Without it every read is of the latest.
+// AllowLag returns a context with which Session and Sessions may be answered by a
+// copy of the data that has everything written before the call began, through
+// whichever edge. Without it every read is by the authority itself, as what decides
+// something has to be.
 func AllowLag(ctx context.Context) context.Context {
 	return context.WithValue(ctx, lagAllowed{}, true)
 }

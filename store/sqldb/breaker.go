@@ -27,6 +27,7 @@ type breaker struct {
 	answered time.Time // when the last answered call began
 	open     bool
 	opened   time.Time // or when the last probe failed
+	next     time.Time // when a probe may be made: the first at once, by new connections
 	probing  bool
 }
 
@@ -46,7 +47,7 @@ func (b *breaker) enter(now time.Time) bool {
 	switch {
 	case !b.open:
 		return true
-	case b.probing || now.Before(b.opened.Add(probeEvery)):
+	case b.probing || now.Before(b.next):
 		return false
 	default:
 		b.probing = true
@@ -69,14 +70,14 @@ func (b *breaker) leave(began, now time.Time, how outcome) (tripped bool) {
 			b.answered = began
 		}
 	case b.open:
-		b.probing, b.opened = false, now
+		b.probing, b.opened, b.next = false, now, now.Add(probeEvery)
 	case began.Before(b.answered): // a later call was answered
 	default:
 		if b.failures == 0 || began.Before(b.began) {
 			b.began = began
 		}
 		if b.failures++; b.failures >= tripFailures && now.Sub(b.began) >= tripAfter {
-			b.open, b.opened = true, now
+			b.open, b.opened, b.next = true, now, now
 			return true
 		}
 	}

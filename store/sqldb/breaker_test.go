@@ -26,6 +26,11 @@ func TestADatabaseThatIsGoneForASecondKeepsCallsAway(t *testing.T) {
 				t.Fatalf("failure %d after %v: open is %v", i+1, time.Duration(i+1)*100*time.Millisecond, b.isOpen())
 			}
 		}
+		began := time.Now()
+		if !b.enter(began) {
+			t.Fatal("nobody may look at once whether another host is there")
+		}
+		b.leave(began, time.Now(), gone)
 		for range 1000 {
 			if b.enter(time.Now()) {
 				t.Fatal("a call got through")

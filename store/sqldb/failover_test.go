@@ -103,10 +103,15 @@ func (w *writers) verify(t *testing.T, db *DB) {
 }
 
 func TestFailoverLosesNothingThatWasAcknowledged(t *testing.T) {
-	for name, c := range map[string]struct{ end func(*pgserver.Server) }{
-		"a primary that crashes":      {(*pgserver.Server).Kill},
-		"a primary that is stopped":   {(*pgserver.Server).Stop},
-		"a primary that falls silent": {(*pgserver.Server).Suspend},
+	for name, c := range map[string]struct {
+		end     func(*pgserver.Server)
+		bouncer bool
+	}{
+		"a primary that crashes":                     {(*pgserver.Server).Kill, false},
+		"a primary that is stopped":                  {(*pgserver.Server).Stop, false},
+		"a primary that falls silent":                {(*pgserver.Server).Suspend, false},
+		"a primary behind PgBouncer, and it crashes": {(*pgserver.Server).Kill, true},
+		"a primary behind PgBouncer falls silent":    {(*pgserver.Server).Suspend, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			primary := pgserver.Start(t)
@@ -120,7 +125,11 @@ func TestFailoverLosesNothingThatWasAcknowledged(t *testing.T) {
 				}
 				return nil
 			})
-			db := openPostgres(t, PostgresOptions{Primary: pgserver.DSN(database, primary.Host(), standby.Host())})
+			hosts := []string{primary.Host(), standby.Host()}
+			if c.bouncer {
+				hosts = []string{pgserver.StartBouncer(t, primary, DefaultMaxConns).Host(), pgserver.StartBouncer(t, standby, DefaultMaxConns).Host()}
+			}
+			db := openPostgres(t, PostgresOptions{Primary: pgserver.DSN(database, hosts...), PgBouncer: c.bouncer})
 			w := startWriters(db, 2*DefaultMaxConns) // so that all connections are in use
 			w.more(t, 50)
 			c.end(primary)
@@ -194,6 +203,9 @@ func TestWhileTheDatabaseIsGoneCallsFailAtOnceAndAreServedAfterwards(t *testing.
 	refused := 0
 	for range 1000 {
 		if _, err := db.Session(ctx, s.ID); err != nil && strings.Contains(err.Error(), "does not answer; try again") {
+			if errors.Unwrap(err) == nil {
+				t.Fatal("who refuses does not tell the log why the database counts as gone")
+			}
 			refused++
 		}
 	}
@@ -336,4 +348,36 @@ func TestPlaceholdersBecomeNumbers(t *testing.T) {
 	if _, _, err := native("?", []any{make(chan int)}); err == nil {
 		t.Error("a channel became an argument")
 	}
+}
+
+// TestWhatTheStandbyHasNotIsNotAcknowledgedToWhoAsksAgain: a commit that was given
+// up while it waited for the standby is there on the primary alone.
+func TestWhatTheStandbyHasNotIsNotAcknowledgedToWhoAsksAgain(t *testing.T) {
+	ctx := context.Background()
+	primary := pgserver.Start(t)
+	database := primary.NewDatabase()
+	standby := primary.Standby("standby")
+	primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+	primary.Exec("postgres", "SELECT pg_reload_conf()")
+	db := openPostgres(t, PostgresOptions{Primary: primary.DSN(database), Timeout: 2 * time.Second})
+	standby.Suspend()
+	row := newRow("")
+	if _, _, err := db.CreateSession(ctx, row, "key"); store.CodeOf(err) != store.Unavailable {
+		t.Fatalf("without the standby: %v", err)
+	}
+	eventually(t, func() error { _, err := db.Session(ctx, row.ID); return err })
+	if _, _, err := db.CreateSession(ctx, newRow(""), "key"); store.CodeOf(err) != store.Unavailable {
+		t.Errorf("asked again, a session is acknowledged that the standby has not: %v", err)
+	}
+	if s, err := db.SessionByKey(ctx, row.Org, row.Owner, "key"); store.CodeOf(err) != store.Unavailable {
+		t.Errorf("asked for by its key: %v, %v", s, err)
+	}
+	standby.Resume()
+	eventually(t, func() error {
+		again, created, err := db.CreateSession(ctx, newRow(""), "key")
+		if err == nil && (created || again.ID != row.ID) {
+			err = fmt.Errorf("another session: %v", again)
+		}
+		return err
+	})
 }

@@ -35,6 +35,8 @@ func fault(ctx context.Context, err error) error {
 		code, text = explain(failure.Code())
 	case errors.As(err, &refusal):
 		code, text = explainPostgres(refusal.Code)
+	case errors.Is(err, pgconn.ErrReadOnlyConnection):
+		text = "no host of store.postgres.primary that answers takes writes; promote a standby, or name the primary as well"
 	}
 	return &store.Error{Code: code, Text: text, Cause: err}
 }

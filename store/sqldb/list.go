@@ -23,20 +23,12 @@ func (db *DB) Sessions(ctx context.Context, f store.SessionFilter) (page []*stor
 		return nil, "", err
 	}
 	// One more than the page holds tells whether there is another page.
-	page, err = all(ctx, db.nearby(ctx, listKey(f)), sessionFields, text, append(args, limit+1)...)
+	page, err = all(ctx, db.nearby(ctx), sessionFields, text, append(args, limit+1)...)
 	if err != nil || len(page) <= limit {
 		return page, "", err
 	}
 	last := page[limit-1]
 	return page[:limit], cursor{created: last.CreatedAt.UnixMicro(), id: last.ID}.String(), nil
-}
-
-// listKey stands for all that may be on the list.
-func listKey(f store.SessionFilter) string {
-	if f.Org == "" || f.Owner == "" {
-		return ""
-	}
-	return ownerKey(f.Org, f.Owner)
 }
 
 // listQuery lacks the last argument, the number of rows.

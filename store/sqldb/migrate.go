@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
@@ -114,7 +113,11 @@ func (o PostgresOptions) withSchema(ctx context.Context, work func(context.Conte
 	}
 	connect := c.ConnConfig
 	connect.DefaultQueryExecMode = pgx.QueryExecModeExec
-	connect.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	connect.ValidateConnect = o.fence.admit
+	if err := o.beforeConnect(ctx, connect); err != nil {
+		return err
+	}
+	o.fence.survey(ctx, connect)
 	db := stdlib.OpenDB(*connect, stdlib.OptionBeforeConnect(o.beforeConnect), stdlib.OptionAfterConnect(connected))
 	defer db.Close()
 	lock, err := lockMigration(ctx, db)

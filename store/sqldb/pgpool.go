@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,8 @@ type pgPool struct {
 	pool    *pgxpool.Pool
 	slots   *slots
 	breaker breaker
-	timeout time.Duration // of a call with all its attempts
+	lost    atomic.Pointer[error] // the words of the latest attempt that the breaker counts as failed
+	timeout time.Duration         // of a call with all its attempts
 	metrics *Metrics
 }
 
@@ -71,7 +73,7 @@ func (p *pgPool) attempt(ctx context.Context, work func(context.Context, *pgxpoo
 	began = time.Now()
 	if !p.breaker.enter(began) {
 		p.metrics.refused.WithLabelValues(p.target).Inc()
-		return store.Errorf(store.Unavailable, "the database does not answer; try again in a moment")
+		return &store.Error{Code: store.Unavailable, Text: "the database does not answer; try again in a moment", Cause: *p.lost.Load()}
 	}
 	how := unknown // what a panic of work leaves
 	defer func() {
@@ -79,6 +81,8 @@ func (p *pgPool) attempt(ctx context.Context, work func(context.Context, *pgxpoo
 			p.pool.Reset()
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, p.timeout*2/5) // when a host falls silent there is time to go to the next
+	defer cancel()
 	conn, err := p.pool.Acquire(ctx)
 	if err == nil {
 		err = func() error {
@@ -86,8 +90,12 @@ func (p *pgPool) attempt(ctx context.Context, work func(context.Context, *pgxpoo
 			return work(ctx, conn)
 		}()
 	}
-	if how = judge(ctx, err); how == gone && staleConnections(err) {
-		p.pool.Reset() // the others are as good as this one was
+	if how = judge(ctx, err); how == gone {
+		words := errors.New(err.Error()) // it is not repeatable when another call is refused by it
+		p.lost.Store(&words)
+		if staleConnections(err) {
+			p.pool.Reset() // the others are as good as this one was
+		}
 	}
 	return err
 }

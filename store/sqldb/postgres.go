@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -27,6 +26,9 @@ const (
 	// connectTimeout is for each host of a DSN that sets none: one that is
 	// silent must leave time for the next within DefaultTimeout.
 	connectTimeout = 2 * time.Second
+	// cancelTimeout is for the cancel of a statement that took too long: until then
+	// it keeps its place in the pool, and a host that fell silent has all of them.
+	cancelTimeout = 200 * time.Millisecond
 )
 
 // PostgresOptions says where a PostgreSQL is and how it is used.
@@ -55,6 +57,8 @@ type PostgresOptions struct {
 	PgBouncer bool
 
 	Metrics *Metrics // nil: nobody sees them
+
+	fence *fence // of all connections to Primary
 }
 
 func (o PostgresOptions) withDefaults() PostgresOptions {
@@ -64,6 +68,9 @@ func (o PostgresOptions) withDefaults() PostgresOptions {
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
+	}
+	if o.fence == nil {
+		o.fence = &fence{}
 	}
 	return o
 }
@@ -101,9 +108,13 @@ func (o PostgresOptions) poolConfig(dsn string) (*pgxpool.Config, error) {
 	c.BeforeConnect = o.beforeConnect
 	dial := c.ConnConfig.DialFunc
 	c.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		limit := c.ConnConfig.ConnectTimeout
+		if ends, ok := ctx.Deadline(); ok && time.Until(ends) > limit {
+			limit = cancelTimeout // pgx gives 15 s to a cancel, and to a connect no more than the timeout
+		}
 		conn, err := dial(ctx, network, address)
 		if err == nil {
-			err = conn.SetDeadline(time.Now().Add(c.ConnConfig.ConnectTimeout))
+			err = conn.SetDeadline(time.Now().Add(limit))
 		}
 		return conn, err
 	}
@@ -113,8 +124,7 @@ func (o PostgresOptions) poolConfig(dsn string) (*pgxpool.Config, error) {
 }
 
 // connected lifts the deadline of a new connection. Those that pgx makes to
-// cancel a statement never get here: on a host that fell silent they would keep
-// the place of the cancelled one in the pool for 15 s.
+// cancel a statement never get here.
 func connected(_ context.Context, conn *pgx.Conn) error {
 	return conn.PgConn().Conn().SetDeadline(time.Time{})
 }
@@ -193,7 +203,7 @@ func (o PostgresOptions) open(ctx context.Context, target, dsn string) (*pgPool,
 		return nil, err
 	}
 	if target == targetPrimary {
-		c.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+		c.ConnConfig.ValidateConnect = o.fence.admit
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

@@ -3,7 +3,7 @@ package sqldb
 import (
 	"context"
 	"math"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,36 +16,41 @@ const (
 	measureEvery = 250 * time.Millisecond
 	// unknownLag is that of a replica of which nothing is known.
 	unknownLag = time.Duration(math.MaxInt64)
-	// maxSamples of the primary's position are kept, which with measureEvery is
-	// the last 16 s: a replica further behind serves nobody.
-	maxSamples = 64
-	// maxWritten bounds how many writes are remembered each on its own.
-	maxWritten = 10_000
+	// maxSamples bounds the primary's positions that the replica has not reached:
+	// with measureEvery the last 4 minutes.
+	maxSamples = 1024
+	// catchUp is how long a read waits for the replica to have what it must see: a
+	// standby that keeps up is some milliseconds behind. One that has not done so
+	// is not waited for again until restAfter is over.
+	catchUp   = 10 * time.Millisecond
+	restAfter = 20 * catchUp
 	// replicaTimeout is how long a read waits for a replica before the primary
 	// gets it.
 	replicaTimeout = time.Second
 )
 
-// replica answers reads that may lag, while it is known to lag little enough
-// and to have what this edge wrote.
+// replica answers reads that need not go to the primary. It does where it is
+// known to have all that any edge had written when the read came: so a client
+// sees what it has written, wherever it asks next.
 //
-// The lag is measured by positions in the write-ahead log and this edge's clock:
-// the edge asks the primary where its log ends and remembers when it asked, and
+// That is known by positions in the write-ahead log and this edge's clock: the
+// edge asks the primary where its log ends and remembers when it asked, and
 // asks the replica how far it has replayed. The replica has all that the primary
-// had at the newest remembered moment whose position it has reached.
+// had at the newest remembered moment whose position it has reached. Reads that
+// come together share one such question.
 // pg_last_xact_replay_timestamp would compare the clocks of two hosts, grow
 // while nobody writes, and not grow by itself while the replica is cut off from
 // a primary that goes on.
 type replica struct {
 	pool, primary *pgPool
 	maxLag        time.Duration
+	asked         chan struct{} // a read wants a measurement; holds one
 
-	mu      sync.Mutex
-	samples []sample             // of the primary, oldest first
-	covered time.Time            // what was written before this is on the replica; zero: nothing is known
-	written map[string]time.Time // when what the key stands for was last written through this edge
-	all     time.Time            // the same for everything
-	floor   time.Time            // writes up to then were of anything
+	mu       sync.Mutex
+	samples  []sample      // of the primary that the replica has not reached, oldest first
+	covered  time.Time     // what was written before this is on the replica; zero: nothing is known
+	measured chan struct{} // closed by the end of the measurement that runs, or is the next
+	rests    time.Time     // no read waits for the replica until then
 
 	stop context.CancelFunc
 	done chan struct{}
@@ -60,7 +65,10 @@ type sample struct {
 
 func newReplica(pool, primary *pgPool, maxLag time.Duration) *replica {
 	ctx, stop := context.WithCancel(context.Background())
-	r := &replica{pool: pool, primary: primary, maxLag: maxLag, written: map[string]time.Time{}, stop: stop, done: make(chan struct{})}
+	r := &replica{
+		pool: pool, primary: primary, maxLag: maxLag, asked: make(chan struct{}, 1), measured: make(chan struct{}),
+		stop: stop, done: make(chan struct{}),
+	}
 	go r.measure(ctx)
 	return r
 }
@@ -77,10 +85,15 @@ func (r *replica) measure(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		r.look(ctx)
+		r.mu.Lock()
+		close(r.measured)
+		r.measured = make(chan struct{})
+		r.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-r.asked:
 		}
 	}
 }
@@ -124,12 +137,8 @@ func (r *replica) replayed(to sample) {
 	for i := len(r.samples) - 1; i >= 0; i-- {
 		if s := r.samples[i]; s.timeline == to.timeline && s.position <= to.position {
 			r.covered = s.at
+			r.samples = slices.Delete(r.samples, 0, i+1)
 			break
-		}
-	}
-	for key, at := range r.written {
-		if at.Before(r.covered) {
-			delete(r.written, key)
 		}
 	}
 }
@@ -144,35 +153,37 @@ func (r *replica) lag(now time.Time) time.Duration {
 	return now.Sub(r.covered)
 }
 
-// wrote notes that what the keys stand for was written.
-func (r *replica) wrote(keys ...string) {
+// serves tells whether the replica has all that was written before it was asked.
+// It waits for that a moment where the replica is near enough.
+func (r *replica) serves(ctx context.Context) bool {
 	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = now
-	if len(r.written)+len(keys) > maxWritten {
-		r.floor = now
-		clear(r.written)
-	}
-	for _, key := range keys {
-		r.written[key] = now
-	}
-}
-
-// serves tells whether the replica may answer a read of what key stands for;
-// an empty key stands for everything.
-func (r *replica) serves(key string) bool {
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	written := r.all
-	if key != "" {
-		written = r.written[key]
-		if r.floor.After(written) {
-			written = r.floor
+	patience := time.NewTimer(catchUp)
+	defer patience.Stop()
+	for {
+		r.mu.Lock()
+		covered, measured, rests := r.covered, r.measured, r.rests
+		r.mu.Unlock()
+		switch {
+		case covered.After(now):
+			return true
+		case now.Sub(covered) > r.maxLag, now.Before(rests):
+			return false
+		}
+		select {
+		case r.asked <- struct{}{}:
+		default:
+		}
+		select {
+		case <-measured:
+		case <-ctx.Done():
+			return false
+		case <-patience.C:
+			r.mu.Lock()
+			r.rests = time.Now().Add(restAfter)
+			r.mu.Unlock()
+			return false
 		}
 	}
-	return now.Sub(r.covered) <= r.maxLag && r.covered.After(written)
 }
 
 // query asks the replica, and the primary when the replica fails.
@@ -184,23 +195,10 @@ func (r *replica) query(ctx context.Context, read func(rows) error, text string,
 	return pgReads{r.primary}.query(ctx, read, text, args...)
 }
 
-// nearby is what may answer a read of what key stands for.
-func (db *DB) nearby(ctx context.Context, key string) querier {
-	if db.replica != nil && store.LagAllowed(ctx) && db.replica.serves(key) {
+// nearby is what may answer a read with ctx.
+func (db *DB) nearby(ctx context.Context) querier {
+	if db.replica != nil && store.LagAllowed(ctx) && db.replica.serves(ctx) {
 		return db.replica
 	}
 	return db.reader
 }
-
-// wrote notes writes of sessions, also those of which nobody knows whether they
-// happened; without keys it may have been any.
-func (db *DB) wrote(keys ...string) {
-	if db.replica != nil {
-		db.replica.wrote(keys...)
-	}
-}
-
-// What the replica keeps apart: one session, and those of one owner.
-func sessionKey(id string) string { return "session " + id }
-
-func ownerKey(org, owner string) string { return strings.Join([]string{"owner", org, owner}, "\x00") }

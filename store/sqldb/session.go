@@ -50,7 +50,6 @@ func (db *DB) AdmitSession(ctx context.Context, s *store.Session, idempotencyKey
 	if err != nil {
 		return nil, false, err
 	}
-	defer db.wrote(sessionKey(s.ID), ownerKey(s.Org, s.Owner))
 	var stored *store.Session
 	var created bool
 	err = db.transact(ctx, func(tx querier) (err error) {
@@ -121,7 +120,18 @@ func claim(ctx context.Context, tx querier, s *store.Session, key string, now ti
 func forgotten(now time.Time) micros { return micros(now.Add(-store.IdempotencyTTL)) }
 
 func (db *DB) SessionByKey(ctx context.Context, org, owner, idempotencyKey string) (*store.Session, error) {
-	return sessionByKey(ctx, db.reader, org, owner, idempotencyKey, db.now())
+	var s *store.Session
+	err := db.transact(ctx, func(tx querier) (err error) {
+		// The lock makes the commit wait for a synchronous standby, and so for the
+		// session's own commit, which may have been given up amid that wait.
+		_, err = all(ctx, tx, func(id *string) []any { return []any{id} },
+			"SELECT session_id FROM idempotency_keys WHERE org = ? AND owner = ? AND key = ?"+db.locking(), org, owner, idempotencyKey)
+		if err == nil {
+			s, err = sessionByKey(ctx, tx, org, owner, idempotencyKey, db.now())
+		}
+		return err
+	})
+	return s, err
 }
 
 func sessionByKey(ctx context.Context, q querier, org, owner, key string, now time.Time) (*store.Session, error) {
@@ -133,12 +143,7 @@ func sessionByKey(ctx context.Context, q querier, org, owner, key string, now ti
 }
 
 func (db *DB) Session(ctx context.Context, id string) (*store.Session, error) {
-	near := db.nearby(ctx, sessionKey(id))
-	s, err := readSession(ctx, near, id, "")
-	if near != db.reader && store.CodeOf(err) == store.NotFound {
-		return readSession(ctx, db.reader, id, "") // another edge may just have made it
-	}
-	return s, err
+	return readSession(ctx, db.nearby(ctx), id, "")
 }
 
 func readSession(ctx context.Context, q querier, id, locking string) (*store.Session, error) {
@@ -150,14 +155,11 @@ func (db *DB) UpdateSession(ctx context.Context, id string, change func(*store.S
 }
 
 func (db *DB) PlaceSession(ctx context.Context, id string, fits store.Fits, change func(*store.Session) error) (stored *store.Session, err error) {
-	var owner string
-	defer func() { db.wrote(sessionKey(id), owner) }()
 	err = db.transact(ctx, func(tx querier) error {
 		s, err := readSession(ctx, tx, id, db.locking())
 		if err != nil {
 			return err
 		}
-		owner = ownerKey(s.Org, s.Owner)
 		before, agentBefore, updatedBefore := s.State, s.AgentID, s.UpdatedAt
 		if err := change(s); errors.Is(err, store.ErrUnchanged) {
 			// Read anew: change may have left its traces in s.
@@ -218,7 +220,6 @@ const purgeEnded = `DELETE FROM sessions WHERE id IN
 	(SELECT id FROM sessions WHERE ended_at <> 0 AND ended_at < ? LIMIT ?) RETURNING id`
 
 func (db *DB) PurgeSessions(ctx context.Context, t time.Time) (deleted int, err error) {
-	defer db.wrote()
 	for {
 		batch, err := all(ctx, db.writer, func(id *string) []any { return []any{id} }, purgeEnded, micros(t), purgeBatch)
 		deleted += len(batch)

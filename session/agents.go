@@ -63,9 +63,10 @@ type link struct {
 
 type report struct {
 	Observed
-	assumed bool      // not the agent's word: it was told to start
-	untold  bool      // it is what the agent said as it connected, and no event told that it is back
-	stopped time.Time // when a stop for it was acked
+	assumed    bool      // not the agent's word: it was told to start
+	unanswered bool      // assumed: it may not have heard that
+	untold     bool      // it is what the agent said as it connected, and no event told that it is back
+	stopped    time.Time // when a stop for it was acked
 }
 
 // AgentUp says that an agent has a tunnel, and everything that runs there now.
@@ -132,7 +133,7 @@ func (m *Manager) note(l *link, agentID string, o Observed) {
 		r = &report{}
 		l.reports[o.Session] = r
 	}
-	r.Observed, r.assumed = o, false
+	r.Observed, r.assumed, r.unanswered = o, false, false
 	m.queue.kick(o.Session)
 }
 

@@ -242,13 +242,13 @@ func TestCommandsToADeadAgentAreNotReportedAsSent(t *testing.T) {
 		h := w.join("a")
 		w.set(h, mood{stuck: true}) // the tunnel is up, nobody answers
 		s := w.create()
-		pass(commandTimeout)
-		w.want(s.ID, store.Pending, "did not answer")
-		if slices.Contains(w.told(s.ID), string(store.Starting)) {
-			t.Errorf("told as started: %v", w.told(s.ID))
-		}
+		pass(time.Minute + commandTimeout)
+		w.want(s.ID, store.Failed, "the agent did not answer within 1m0s")
+		s = w.create()
+		pass(2 * commandTimeout)
+		w.want(s.ID, store.Starting, "")
 		w.set(h, mood{})
-		pass(time.Minute)
+		pass(30 * time.Second)
 		w.want(s.ID, store.Running, "")
 
 		w.set(h, mood{stuck: true})
@@ -459,7 +459,7 @@ func TestAnAgentThatBringsAForgottenSessionBackKeepsIt(t *testing.T) {
 		s := w.create()
 		w.drop(h)
 		pass(connectGrace)
-		w.want(s.ID, store.Pending, "1 offline")
+		w.want(s.ID, store.Starting, "its agent is away")
 		if err := w.m.DrainAgent(t.Context(), h.agent.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -478,9 +478,12 @@ func TestAStopDuringAStartWins(t *testing.T) {
 		w.m.o.Log = zap.New(core)
 		h := w.join("a")
 		hold := make(chan struct{})
-		w.m.o.Start = func(ctx context.Context, s *store.Session) error { <-hold; return w.start(ctx, s) }
+		w.m.o.Start = func(ctx context.Context, s *store.Session, generation uint64) error {
+			<-hold
+			return w.start(ctx, s, generation)
+		}
 		s := w.create()
-		w.want(s.ID, store.Pending, "")
+		w.want(s.ID, store.Starting, "")
 		if _, err := w.m.Stop(t.Context(), s.ID); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -16,8 +17,12 @@ type hostInCluster struct {
 	running  map[string]ObservedState // starting or running
 	most     int                      // ran at once
 	next     uint64
-	refusing error
+	refusing *store.Error
 	slow     time.Duration
+	answers  map[string]*store.Error // to each start, as an agent keeps them; nil: taken
+	// atStart is called as a start has come, and, with began, as it is taken and not
+	// acked. Its error is the command's.
+	atStart func(e *edge, began bool) error
 }
 
 func (c *cluster) join(name string, homes []*edge, change ...func(*store.Agent)) *hostInCluster {
@@ -27,7 +32,7 @@ func (c *cluster) join(name string, homes []*edge, change ...func(*store.Agent))
 	for _, f := range change {
 		f(a)
 	}
-	h := &hostInCluster{agent: a, homes: map[*edge]uint64{}, running: map[string]ObservedState{}}
+	h := &hostInCluster{agent: a, homes: map[*edge]uint64{}, running: map[string]ObservedState{}, answers: map[string]*store.Error{}}
 	c.mu.Lock()
 	c.hosts[a.ID] = h
 	c.mu.Unlock()
@@ -106,25 +111,49 @@ func (c *cluster) say(h *hostInCluster, id string, state ObservedState, reason s
 	}
 }
 
-func (e *edge) start(_ context.Context, s *store.Session) error {
+func (e *edge) start(_ context.Context, s *store.Session, generation uint64) error {
 	c := e.c
 	c.mu.Lock()
 	h := c.hosts[s.AgentID]
 	e.starts[s.ID]++
-	if h == nil || h.homes[e] == 0 || e.dead {
-		c.mu.Unlock()
-		return store.Errorf(store.Unavailable, "agent %s has no tunnel to %s", s.AgentID, e.id)
+	atStart := h.atStart
+	c.mu.Unlock()
+	if atStart == nil {
+		atStart = func(*edge, bool) error { return nil }
 	}
-	_, known := h.running[s.ID]
-	refusing, full, slow := h.refusing, len(h.running) >= h.agent.Capacity, h.slow
+	if err := atStart(e, false); err != nil {
+		return err
+	}
+	if err := e.started(h, s, generation); err != nil {
+		return err
+	}
+	return atStart(e, true)
+}
+
+// started is the agent's part.
+func (e *edge) started(h *hostInCluster, s *store.Session, generation uint64) error {
+	c := e.c
+	c.mu.Lock()
+	if h.homes[e] != generation || e.dead {
+		c.mu.Unlock()
+		return store.Errorf(store.Unavailable, "agent %s has no tunnel %d to %s", s.AgentID, generation, e.id)
+	}
+	slow := h.slow
+	start := fmt.Sprint(s.ID, s.UpdatedAt.UnixMicro())
+	refusal, known := h.answers[start]
+	if !known {
+		refusal = h.refusing
+		if _, known = h.running[s.ID]; refusal == nil && !known && len(h.running) >= h.agent.Capacity {
+			refusal = store.Errorf(store.NoAgent, "agent %s is full", s.AgentID)
+		}
+		h.answers[start] = refusal
+	}
 	c.mu.Unlock()
 	switch {
-	case refusing != nil:
-		return refusing
+	case refusal != nil:
+		return &Refused{refusal}
 	case known:
 		return nil
-	case full:
-		return store.Errorf(store.NoAgent, "agent %s is full", s.AgentID)
 	}
 	c.say(h, s.ID, ObservedStarting, "")
 	time.AfterFunc(slow, func() {

@@ -113,7 +113,7 @@ func stormCluster(t *testing.T, c *cluster, random *rand.Rand) {
 		case 6:
 			c.mu.Lock()
 			h.slow = time.Duration(random.IntN(4)) * time.Second
-			h.refusing = []error{nil, nil, store.Errorf(store.NoAgent, "full here"), store.Errorf(store.Unavailable, "no ack came")}[random.IntN(4)]
+			h.refusing = []*store.Error{nil, nil, store.Errorf(store.NoAgent, "full here"), store.Errorf(store.Unavailable, "no ack came")}[random.IntN(4)]
 			c.mu.Unlock()
 		case 7:
 			if running := c.runs(h); len(running) > 0 {

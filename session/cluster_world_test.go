@@ -158,8 +158,21 @@ func (c *cluster) alive(node string) bool {
 func (e *edge) reachable(agentID string) bool {
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
+	return len(e.homesSeen(agentID)) > 0
+}
+
+// homesSeen are the agent's as the edge knows them. c.mu is held.
+func (e *edge) homesSeen(agentID string) (homes []*edge) {
 	h := e.c.hosts[agentID]
-	return h != nil && len(h.homes) > 0 && !e.blind
+	if h == nil || e.blind {
+		return nil
+	}
+	for home := range h.homes {
+		if !home.dead {
+			homes = append(homes, home)
+		}
+	}
+	return homes
 }
 
 // drives is what package cluster promises: the agent's first home, or, without
@@ -167,12 +180,7 @@ func (e *edge) reachable(agentID string) bool {
 func (e *edge) drives(s *store.Session) bool {
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
-	candidates, key := []*edge{}, s.AgentID
-	if h := e.c.hosts[s.AgentID]; h != nil && !e.blind {
-		for home := range h.homes {
-			candidates = append(candidates, home)
-		}
-	}
+	candidates, key := e.homesSeen(s.AgentID), s.AgentID
 	if len(candidates) == 0 {
 		key = s.ID
 		for _, other := range e.c.edges {

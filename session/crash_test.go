@@ -22,8 +22,9 @@ type fuse struct {
 	store.Store
 
 	mu     sync.Mutex
-	left   int  // writes until it blows; negative: never
-	before bool // blows before the last write, not after it
+	left   int             // writes until it blows; negative: never
+	before bool            // blows before the last write, not after it
+	at     func(done bool) // the last write, before and after
 }
 
 func (f *fuse) blown() error {
@@ -44,9 +45,13 @@ func (f *fuse) write(do func() error) error {
 	if f.left > 0 {
 		f.left--
 	}
-	lost := f.left == 0 && f.before
+	blows := f.left == 0
 	f.mu.Unlock()
-	if lost {
+	if blows && f.at != nil {
+		f.at(false)
+		defer f.at(true)
+	}
+	if blows && f.before {
 		return store.Errorf(store.Unavailable, "the store is gone")
 	}
 	return do()
@@ -198,22 +203,25 @@ func TestAnEdgeThatRestartsDoesNotFlapStates(t *testing.T) {
 	})
 }
 
-func TestAPendingSessionWaitsForItsAgentAfterARestart(t *testing.T) {
+// TestAStartWithoutAnAckWaitsForItsAgentAfterARestart: that may run it.
+func TestAStartWithoutAnAckWaitsForItsAgentAfterARestart(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a, b := w.join("a"), w.join("b")
-		w.m.o.Start = func(ctx context.Context, _ *store.Session) error { <-ctx.Done(); return ctx.Err() } // killed before the ack
+		w.m.o.Start = func(ctx context.Context, _ *store.Session, _ uint64) error { <-ctx.Done(); return ctx.Err() } // killed before the ack
 		s := w.create()
 		w.restart()
-		other := b
+		its, other := a, b
 		if s.AgentID == b.agent.ID {
-			other = a
+			its, other = b, a
 		}
 		w.connect(other)
-		w.want(s.ID, store.Pending, "")
-		pass(connectGrace) // its agent does not come back, so the other one gets it
+		w.want(s.ID, store.Starting, "")
+		pass(connectGrace)
+		w.want(s.ID, store.Starting, "its agent has not connected since the edge started")
+		w.connect(its)
 		w.want(s.ID, store.Running, "")
-		if got := w.runs(other); !slices.Equal(got, []string{s.ID}) {
-			t.Errorf("%s runs %v", other.agent.Name, got)
+		if got := w.runs(its); !slices.Equal(got, []string{s.ID}) || len(w.runs(other)) > 0 {
+			t.Errorf("%s runs %v, the other one %v", its.agent.Name, got, w.runs(other))
 		}
 		w.checkBooks()
 	})

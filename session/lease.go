@@ -56,12 +56,3 @@ func (m *Manager) noteChecked(began time.Time) {
 	defer m.mu.Unlock()
 	m.checked = began
 }
-
-// startLostAfter is how long the agent of a starting session may be away. What is
-// started again elsewhere may run where it was as long as the agent's lease lasts.
-func (l limits) startLostAfter() time.Duration {
-	if l.restartLost {
-		return l.lostAfter
-	}
-	return connectGrace
-}

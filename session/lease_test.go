@@ -25,6 +25,11 @@ func (k *skewed) as(s *store.Session) *store.Session {
 	return s
 }
 
+// seen has change see rows as all else sees them.
+func (k *skewed) seen(change func(*store.Session) error) func(*store.Session) error {
+	return func(s *store.Session) error { return change(k.as(s)) }
+}
+
 func (k *skewed) Session(ctx context.Context, id string) (*store.Session, error) {
 	s, err := k.Store.Session(ctx, id)
 	return k.as(s), err
@@ -39,12 +44,12 @@ func (k *skewed) Sessions(ctx context.Context, f store.SessionFilter) ([]*store.
 }
 
 func (k *skewed) UpdateSession(ctx context.Context, id string, change func(*store.Session) error) (*store.Session, error) {
-	s, err := k.Store.UpdateSession(ctx, id, change)
+	s, err := k.Store.UpdateSession(ctx, id, k.seen(change))
 	return k.as(s), err
 }
 
 func (k *skewed) PlaceSession(ctx context.Context, id string, fits store.Fits, change func(*store.Session) error) (*store.Session, error) {
-	s, err := k.Store.PlaceSession(ctx, id, fits, change)
+	s, err := k.Store.PlaceSession(ctx, id, fits, k.seen(change))
 	return k.as(s), err
 }
 

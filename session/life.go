@@ -17,7 +17,7 @@ type limits struct {
 // view is what this edge knows of a session beside its row.
 type view struct {
 	now    time.Time
-	seen   time.Time // since when the row is as it is, as this edge saw it
+	begun  time.Time // since when this edge has seen it as starting, or further, at its agent
 	drives bool      // this edge does what is to be done
 
 	ahead time.Duration // how far the clock of the row's times is ahead of this edge's
@@ -63,7 +63,7 @@ const (
 	wait   deed = iota
 	become      // write step.to and step.reason
 	place       // find an agent
-	start       // tell the agent to start it
+	start       // make it starting, and tell the agent
 	probe       // ask whether its endpoint answers
 	touch       // write LastActivity
 	warn        // write the end that is announced
@@ -174,27 +174,51 @@ func (l limits) nextStarting(s *store.Session, v view) step {
 	if v.report.State.over() {
 		return step{do: become, to: store.Failed, viewers: tellEnded, reason: orElse(v.report.Reason, "the desktop ended before it was ready")}
 	}
-	switch v.reach {
-	case left:
+	timeout := v.begun.Add(l.startTimeout)
+	switch {
+	case v.reach == left:
 		return step{do: become, to: store.Pending, reason: v.why}
-	case away:
-		if back := v.since.Add(l.startLostAfter()); v.now.Before(back) {
-			return step{again: back}
-		}
-		return step{do: become, to: store.Pending, reason: v.why}
-	}
-	switch v.report.State {
-	case ObservedRunning:
+	case v.reach == away:
+		return l.nextStartingAway(s, v, timeout)
+	case v.report.State == ObservedRunning:
 		return step{do: become, to: store.Running, name: nameOf(v.report.Endpoint)}
-	case "": // the agent was away and came back without it
-		return step{do: become, to: store.Pending, reason: "the agent forgot it while it was away"}
-	}
-	// Nothing else writes to a starting session, so this is when it was told.
-	if timeout := v.seen.Add(l.startTimeout); v.now.Before(timeout) {
+	case s.Reason != "": // its agent is back
+		return step{do: become, to: store.Starting}
+	case v.now.Before(timeout) && v.report.State == "": // it was never told, or its answer never came
+		return step{do: start}
+	case v.now.Before(timeout):
 		return step{again: timeout}
 	}
-	return step{do: become, to: store.Failed, viewers: tellEnded,
-		reason: fmt.Sprintf("the desktop did not start within %v; look at the agent's log", l.startTimeout)}
+	why := "the desktop did not start within %v; look at the agent's log"
+	if v.report.State == "" {
+		why = "the agent did not answer within %v whether it starts the desktop; look at its log"
+	}
+	return step{do: become, to: store.Failed, viewers: tellEnded, reason: fmt.Sprintf(why, l.startTimeout)}
+}
+
+// nextStartingAway is of a session that its agent may have been told to start, and
+// may run. It may not be started elsewhere before the agent has ended it by itself,
+// which it does only where lost sessions are started again. Edges that have the
+// agent see by the reason that this one does not, and take that back.
+func (l limits) nextStartingAway(s *store.Session, v view, timeout time.Time) step {
+	if sure := v.since.Add(v.doubt); v.now.Before(sure) {
+		return step{again: sure}
+	}
+	if s.Reason == "" {
+		return step{do: become, to: store.Starting, reason: orElse(v.why, "its agent is away")}
+	}
+	end := v.since.Add(l.lostAfter)
+	if !l.restartLost {
+		end = earliest(end, timeout)
+	}
+	if v.now.Before(end) {
+		return step{again: end}
+	}
+	if l.restartLost {
+		return step{do: become, to: store.Pending, reason: s.Reason}
+	}
+	return step{do: become, to: store.Failed, viewers: tellOffline,
+		reason: s.Reason + "; whether it has started the desktop is not known"}
 }
 
 func (l limits) nextRunning(s *store.Session, v view) step {

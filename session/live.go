@@ -8,8 +8,9 @@ import (
 
 // record is what is kept in memory of one session. Guarded by Manager.mu.
 type record struct {
-	row  *store.Session // the latest one seen, never changed; nil before the first
-	seen time.Time      // when it was first seen as it is: other edges' clocks, and their changes, are not this one's
+	row   *store.Session // the latest one seen, never changed; nil before the first
+	seen  time.Time      // when it was first seen as it is: other edges' clocks, and their changes, are not this one's
+	begun time.Time      // when it was first seen as starting, or further, at its agent
 
 	viewers int
 	untold  bool      // viewers came or went and no event told it
@@ -83,6 +84,9 @@ func (m *Manager) trackRow(s *store.Session) (viewers int) {
 	r.idleNear = s.EndsBecause == store.EndsIdle
 	if s.State == store.Running && !before.is(store.Running) {
 		r.idleFrom = time.Now()
+	}
+	if s.State != store.Pending && (before.row == nil || before.is(store.Pending) || before.row.AgentID != s.AgentID) {
+		r.begun = time.Now()
 	}
 	if s.State == store.Pending && (before.is(store.Running) || before.is(store.Unreachable)) {
 		r.lost = true

@@ -101,16 +101,21 @@ func (m *Manager) known(s *store.Session, r *record) view {
 	_, v.refused = s.Refusals.By[s.AgentID]
 	v.drives = m.drives(s)
 	m.noteDriving(r, v.drives)
-	v.seen = r.seen
+	v.begun = r.begun
 	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
 	if s.AgentID != "" {
 		v.reach, v.since, v.why = m.reach(s.AgentID)
+		if v.reach == left && s.State != store.Pending && r.begun.After(v.since) {
+			v.reach = away // an edge that has it again has placed the session there since
+		}
 		if m.clustered() && v.reach == away {
 			// An edge that the others can't reach, or this one alone can't, may still have the agent: then it has said so in the row.
 			v.since, v.doubt = latest(v.since, r.seen), doubt
 		}
 		if l := m.links[s.AgentID]; l != nil && l.reports[s.ID] != nil {
-			v.report = l.reports[s.ID].Observed
+			if told := l.reports[s.ID]; s.State != store.Starting || !told.unanswered {
+				v.report = told.Observed
+			}
 		}
 	}
 	return v
@@ -146,6 +151,7 @@ func (m *Manager) become(ctx context.Context, s *store.Session, st step) error {
 	change := func(row *store.Session) error {
 		switch {
 		case !same(row, s),
+			st.to == store.Pending && !row.UpdatedAt.Equal(s.UpdatedAt),       // what was seen may be of an attempt before
 			st.viewers == tellIdle && !row.LastActivity.Equal(s.LastActivity): // it was used on another edge
 			return store.ErrUnchanged
 		case s.State == store.Starting && st.to == store.Pending:
@@ -203,45 +209,93 @@ func (m *Manager) runtimeGot(ctx context.Context, s *store.Session) string {
 	return ""
 }
 
-// start tells the agent to start a session. The session is starting from the
-// agent's ack on, not before: what was not taken is not told as sent.
+// start tells the agent to start a session, whose row says before that it is
+// starting: whoever drives it next knows that the agent may have been told, and no
+// session is pending at an agent that may have it. It may be told again.
+//
+// The tunnel is chosen before the row is read, so a command that is late, since
+// this edge stood still, goes by no tunnel that is younger than what it says.
 func (m *Manager) start(ctx context.Context, s *store.Session) (time.Time, error) {
-	l, again := m.reserve(s.AgentID)
+	l, generation, again := m.reserve(s.AgentID)
 	if l == nil {
 		return again, nil
 	}
-	m.assume(s, true)
-	err := m.command(ctx, l, m.o.Start, s)
+	s, err := m.beginStart(ctx, s)
+	if err != nil || s == nil {
+		m.release(l)
+		return time.Now(), err
+	}
+	m.assume(s, nil)
+	err = m.command(ctx, l, func(ctx context.Context, s *store.Session) error { return m.o.Start(ctx, s, generation) }, s)
 	switch {
 	case err == nil:
-		return time.Now(), m.become(ctx, s, step{do: become, to: store.Starting})
+		return time.Now().Add(m.limits.startTimeout), nil // its report comes before
 	case ctx.Err() != nil:
 		return time.Time{}, ctx.Err()
 	}
-	m.assume(s, false)
+	m.assume(s, err)
+	no, isRefused := errors.AsType[*Refused](err)
+	if !isRefused {
+		m.o.Log.Warn("it is not known whether an agent starts a session; asking it again", zap.String("session", s.ID), zap.String("agent", s.AgentID), zap.Error(err))
+		return time.Now().Add(startAgain), nil
+	}
 	m.o.Metrics.placements.WithLabelValues(refused).Inc()
 	m.o.Log.Warn("an agent did not start a session", zap.String("session", s.ID), zap.String("agent", s.AgentID), zap.Error(err))
-	code := store.CodeOf(err)
-	if code == store.Invalid {
-		return time.Now(), m.become(ctx, s, step{to: store.Failed, reason: words(err), viewers: tellEnded})
-	}
-	return time.Now(), m.refusedBy(ctx, s, words(err), code == store.Conflict)
+	return time.Now(), m.refusedBy(ctx, s, no)
 }
 
-// refusedBy writes that the session's agent did not start it. hopeless: it will
-// not do so later either.
-func (m *Manager) refusedBy(ctx context.Context, s *store.Session, why string, hopeless bool) error {
-	_, _, err := m.update(ctx, s.ID, func(row *store.Session) error {
-		if !same(row, s) {
+// beginStart makes the session starting, unless it is so already, and returns its
+// row; nil when it is not at that agent, or not wanted, any more.
+func (m *Manager) beginStart(ctx context.Context, s *store.Session) (row *store.Session, err error) {
+	is := false
+	row, _, err = m.update(ctx, s.ID, func(row *store.Session) error {
+		is = same(row, s)
+		if !is || row.State == store.Starting {
 			return store.ErrUnchanged
 		}
-		row.Reason, row.Refusals = why, refuse(row.Refusals, s.AgentID, why, hopeless, m.storeNow())
+		row.State, row.Reason = store.Starting, ""
 		return nil
+	})
+	if err != nil || !is {
+		return nil, err
+	}
+	return row, nil
+}
+
+// refusedBy writes that the session's agent does not start it, as the row s asked.
+func (m *Manager) refusedBy(ctx context.Context, s *store.Session, no *Refused) error {
+	why, code := words(no.Err), store.CodeOf(no.Err)
+	told := ""
+	if code == store.Invalid {
+		told = tellEnded
+	}
+	change := func(row *store.Session) error {
+		switch {
+		case !row.UpdatedAt.Equal(s.UpdatedAt):
+			return store.ErrUnchanged
+		case code == store.Invalid:
+			row.State, row.Reason = store.Failed, why
+		default:
+			row.State, row.Reason, row.Refusals = store.Pending, why, refuse(row.Refusals, s.AgentID, why, code == store.Conflict, m.storeNow())
+		}
+		return nil
+	}
+	_, _, err := m.changing(told, change, func(change func(*store.Session) error) (*store.Session, error) {
+		return m.o.Store.UpdateSession(ctx, s.ID, change)
 	})
 	return err
 }
 
-// refuse is r with one more, at now by the store's clock.
+// Refused is an agent's answer that it does not start a session, and will not do
+// so however often that command comes. The code of Err decides about this agent:
+// Conflict, it can't start the session and is not asked again; Invalid, nobody
+// can; any other, later perhaps.
+type Refused struct{ Err *store.Error }
+
+func (e *Refused) Error() string { return e.Err.Error() }
+func (e *Refused) Unwrap() error { return e.Err }
+
+// refuse is r with one more.
 func refuse(r store.Refusals, agentID, why string, hopeless bool, now time.Time) store.Refusals {
 	by := maps.Clone(r.By)
 	if by == nil {
@@ -259,9 +313,9 @@ func words(err error) string {
 	return err.Error()
 }
 
-// assume notes that the agent has the session before it says so itself, or
-// takes that back.
-func (m *Manager) assume(s *store.Session, told bool) {
+// assume notes that the agent has the session before it says so itself. With the
+// error of the command that told it takes that back, or notes the doubt.
+func (m *Manager) assume(s *store.Session, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.links[s.AgentID]
@@ -269,11 +323,15 @@ func (m *Manager) assume(s *store.Session, told bool) {
 		return
 	}
 	r := l.reports[s.ID]
+	_, isRefused := errors.AsType[*Refused](err)
 	switch {
-	case told && (r == nil || !alive(r.State)):
+	case err == nil && (r == nil || !alive(r.State)):
 		l.reports[s.ID] = &report{Observed: Observed{Session: s.ID, State: ObservedStarting}, assumed: true}
-	case !told && r != nil && r.assumed:
+	case err == nil || r == nil || !r.assumed:
+	case isRefused:
 		delete(l.reports, s.ID)
+	default:
+		r.unanswered = true
 	}
 }
 
@@ -334,7 +392,7 @@ func wanted(s *store.Session, agentID string) bool {
 }
 
 func (m *Manager) stopAt(ctx context.Context, agentID string, s *store.Session) (again time.Time, err error) {
-	l, again := m.reserve(agentID)
+	l, _, again := m.reserve(agentID)
 	if l == nil {
 		return again, nil
 	}
@@ -354,29 +412,33 @@ func (m *Manager) stopAt(ctx context.Context, agentID string, s *store.Session) 
 	return time.Now().Add(stopAgain), nil
 }
 
-// reserve takes one of the agent's places for a command; command gives it
-// back. Without a link: look again then; zero: when the agent is back.
-func (m *Manager) reserve(agentID string) (l *link, again time.Time) {
+// reserve takes one of the agent's places for a command, which command or release
+// gives back, and returns the generation of its tunnel. Without a link: look again
+// then; zero: when the agent is back.
+func (m *Manager) reserve(agentID string) (l *link, generation uint64, again time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l = m.links[agentID]
 	switch {
 	case l == nil || !l.up:
-		return nil, time.Time{}
+		return nil, 0, time.Time{}
 	case l.commands >= maxCommands:
-		return nil, time.Now().Add(100 * time.Millisecond)
+		return nil, 0, time.Now().Add(100 * time.Millisecond)
 	}
 	l.commands++
-	return l, time.Time{}
+	return l, l.generation, time.Time{}
+}
+
+func (m *Manager) release(l *link) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l.commands--
 }
 
 // command calls Start or Stop, bounded in time.
 func (m *Manager) command(ctx context.Context, l *link, call func(context.Context, *store.Session) error, s *store.Session) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	err := call(ctx, s)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l.commands--
-	return err
+	defer m.release(l)
+	return call(ctx, s)
 }

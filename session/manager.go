@@ -56,14 +56,14 @@ type Options struct {
 	LostAfter    time.Duration // an agent away for this long has lost its sessions; 0: 10 min. With RestartLost at least 30 s
 	RestartLost  bool          // what an agent has lost is started again elsewhere, as the same session; else it has failed
 	PerUser      int           // sessions of one owner that have not ended, at most; 0: no bound
-	StartTimeout time.Duration // from the agent's ack to a running desktop; 0: 60 s
+	StartTimeout time.Duration // from the start's beginning to a running desktop; 0: 60 s
 	Retention    time.Duration // ended sessions are kept this long; 0: 7 days
 
 	// Start and Stop tell the session's agent and return after its ack. Both
-	// are repeated when in doubt. An error of Start sends the session to
-	// another agent; its code decides about this one: Conflict, it can't start
-	// it and is not asked again; Invalid, nobody can; any other, later perhaps.
-	Start func(ctx context.Context, s *store.Session) error
+	// are repeated when in doubt. Start uses the tunnel of that generation and no
+	// other. Only *Refused says that the agent does not start the session; after
+	// any other error it may.
+	Start func(ctx context.Context, s *store.Session, generation uint64) error
 	Stop  func(ctx context.Context, s *store.Session) error
 	// EndViewers closes every viewer of a session; reason is "session_ended",
 	// "idle", "max_duration" or "agent_offline".
@@ -80,6 +80,7 @@ const (
 	maxCommands    = 16               // commands under way to one agent, so that one that is stuck leaves looks for the others
 	commandTimeout = 10 * time.Second // for an ack, or for an endpoint to answer
 	connectGrace   = 15 * time.Second // for agents to come back by themselves: twice the longest reconnect delay, about
+	startAgain     = time.Second      // a start without an ack is repeated after this, while its agent is there
 	stopAgain      = 10 * time.Second // an acked stop is repeated after this, until the end is reported
 	farewell       = time.Second      // viewers hear of the end before the desktop goes, or are cut off by it after this
 	roomAgain      = 30 * time.Second // a session without an agent is placed anew at least this often

@@ -151,6 +151,11 @@ func (m *Manager) replace(ctx context.Context, s *store.Session) (time.Time, err
 		if agentID == "" {
 			break
 		}
+		if agentID == s.AgentID { // memory does not know yet that it is there no more
+			m.settled(agentID)
+			unfit[agentID] = "offline"
+			continue
+		}
 		err = m.assign(ctx, s, agentID, "", m.fits(s))
 		m.settled(agentID)
 		var no unfitError

@@ -20,15 +20,16 @@ func moving() []store.State {
 	return []store.State{store.Pending, store.Starting, store.Unreachable, store.Stopping}
 }
 
-// recheck asks for a look at sessions that the store has as unreachable although
-// their agents have tunnels here. This edge writes no such row, but another one
+// recheck asks for a look at sessions that the store has as unreachable, or as
+// starting without their agent, although their agents have tunnels here. This edge writes no such row, but another one
 // may have, which had no tunnel and has left since: then nothing else would ever
 // ask for that look. Where there are other edges, it also finds the sessions for
 // which something is to be done and whose event was lost.
 func (m *Manager) recheck(ctx context.Context) {
 	began, wrong := time.Now(), false
 	err := m.eachOf(ctx, moving(), func(s *store.Session) {
-		isWrong := s.State == store.Unreachable && m.connected(s.AgentID)
+		doubted := s.State == store.Unreachable || s.State == store.Starting && s.Reason != ""
+		isWrong := doubted && m.connected(s.AgentID)
 		wrong = wrong || isWrong
 		if isWrong || m.outdatedRow(s) {
 			m.lookAnew(s.ID)

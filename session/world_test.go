@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -50,7 +51,7 @@ type host struct {
 
 // mood is how a host treats its commands.
 type mood struct {
-	refuse error         // what a start gets
+	refuse *store.Error  // what a start gets
 	silent bool          // acks a start and does nothing
 	slow   time.Duration // from a start to the running desktop
 	stuck  bool          // never acks
@@ -195,15 +196,19 @@ func (w *world) say(h *host, id string, state ObservedState, reason string) {
 	}
 }
 
-func (w *world) start(ctx context.Context, s *store.Session) error {
+func (w *world) start(ctx context.Context, s *store.Session, generation uint64) error {
 	h, mood, err := w.host(ctx, s.AgentID)
 	if err != nil {
 		return err
 	}
 	if mood.refuse != nil {
-		return mood.refuse
+		return &Refused{mood.refuse}
 	}
 	w.mu.Lock()
+	if h.generation != generation {
+		w.mu.Unlock()
+		return fmt.Errorf("the tunnel %d of agent %s is no more", generation, s.AgentID)
+	}
 	_, known := h.running[s.ID]
 	full := len(h.running) >= h.agent.Capacity
 	h.starts++
@@ -212,7 +217,7 @@ func (w *world) start(ctx context.Context, s *store.Session) error {
 	case known, mood.silent:
 		return nil
 	case full:
-		return store.Errorf(store.NoAgent, "agent %s is full", s.AgentID)
+		return &Refused{store.Errorf(store.NoAgent, "agent %s is full", s.AgentID)}
 	}
 	w.say(h, s.ID, ObservedStarting, "")
 	if mood.slow == 0 {

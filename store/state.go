@@ -6,8 +6,8 @@ import "slices"
 type State string
 
 const (
-	Pending     State = "pending"     // acknowledged, not yet started
-	Starting    State = "starting"    // the agent was told to start it
+	Pending     State = "pending"     // acknowledged; no agent was told to start it, or all that were have refused
+	Starting    State = "starting"    // the agent is told to start it: it may have it from now on
 	Running     State = "running"     // the VNC server answers
 	Hibernated  State = "hibernated"  // paused, can run again
 	Unreachable State = "unreachable" // ran when its agent was last heard of

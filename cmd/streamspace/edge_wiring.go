@@ -96,21 +96,29 @@ func observed(r tunnel.Report) session.Observed {
 	return session.Observed{Session: r.Session, State: session.ObservedState(r.State), Reason: r.Reason, Endpoint: r.Endpoint, Lost: r.Lost}
 }
 
-func (e *edge) startSession(ctx context.Context, s *store.Session) error {
-	return storeError(e.hub.Command(ctx, s.AgentID, tunnel.Command{
+func (e *edge) startSession(ctx context.Context, s *store.Session, generation uint64) error {
+	err := e.hub.Command(ctx, s.AgentID, generation, tunnel.Command{
 		ID: startID(s), Action: tunnel.ActionStart, Session: s.ID, Runtime: s.Runtime, Width: s.Width, Height: s.Height,
 		Endpoint: s.Labels[session.EndpointLabel],
-	}))
+	})
+	if err == nil || tunnel.Undecided(err) {
+		return err
+	}
+	return &session.Refused{Err: storeError(err)}
 }
 
 // startID is the same on every edge that decides by this row: an agent that has
-// taken it does not start the session again, even after its end.
+// taken it does not start the session again, even after its end, and one that has
+// refused it does not start it later.
 func startID(s *store.Session) string {
 	return s.ID + "/" + strconv.FormatInt(s.UpdatedAt.UnixMicro(), 10)
 }
 
+// anyTunnel is no generation: a stop is true whenever it comes.
+const anyTunnel = 0
+
 func (e *edge) stopSession(ctx context.Context, s *store.Session) error {
-	return storeError(e.hub.Command(ctx, s.AgentID, tunnel.Command{ID: uuid.NewString(), Action: tunnel.ActionStop, Session: s.ID}))
+	return e.hub.Command(ctx, s.AgentID, anyTunnel, tunnel.Command{ID: uuid.NewString(), Action: tunnel.ActionStop, Session: s.ID})
 }
 
 // createSession fills in what the config gives every session.
@@ -434,16 +442,16 @@ func (e *edge) health(ctx context.Context) api.Health {
 	return h
 }
 
-// storeError gives a tunnel failure the code by which session decides what to
+// storeError gives an agent's refusal the code by which session decides what to
 // do next.
-func storeError(err error) error {
+func storeError(err error) *store.Error {
 	var t *tunnel.Error
 	if !errors.As(err, &t) {
-		return err
+		return &store.Error{Code: store.Internal, Text: err.Error()}
 	}
 	code := store.Internal
 	switch t.Code {
-	case tunnel.CodeAgentOffline, tunnel.CodeAgentBusy, tunnel.CodeTimeout, tunnel.CodeSuperseded, tunnel.CodeNodeDraining, tunnel.CodeUnavailable:
+	case tunnel.CodeAgentBusy, tunnel.CodeUnavailable:
 		code = store.Unavailable
 	case tunnel.CodeNoRoom:
 		code = store.NoAgent

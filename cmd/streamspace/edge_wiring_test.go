@@ -129,7 +129,7 @@ func TestHintsTellWhatStandsInTheWay(t *testing.T) {
 
 func TestAnAgentsRefusalTellsWhetherToAskAgain(t *testing.T) {
 	for code, want := range map[tunnel.Code]store.Code{
-		tunnel.CodeNoRoom: store.NoAgent, tunnel.CodeVNCRefused: store.Internal, tunnel.CodeTimeout: store.Unavailable, // later, perhaps
+		tunnel.CodeNoRoom: store.NoAgent, tunnel.CodeVNCRefused: store.Internal, tunnel.CodeUnavailable: store.Unavailable, // later, perhaps
 		tunnel.CodeNoRuntime: store.Conflict, tunnel.CodeRuntimeMissing: store.Conflict, tunnel.CodeVNCPassword: store.Conflict, // not that agent
 		tunnel.CodeBadRequest: store.Invalid,
 	} {

@@ -44,6 +44,7 @@ type Link struct {
 	closed   bool
 	changed  chan struct{} // closed when troubles or closed change
 	troubles map[string]Trouble
+	due      map[string]*due         // by caller
 	conns    map[*net.TCPConn]string // both ends, with the caller
 }
 
@@ -56,7 +57,7 @@ func NewLink(to string, caller func(net.Conn) string) (*Link, error) {
 	}
 	l := &Link{
 		Addr: listener.Addr().String(), to: to, caller: caller, listener: listener,
-		changed: make(chan struct{}), troubles: map[string]Trouble{}, conns: map[*net.TCPConn]string{},
+		changed: make(chan struct{}), troubles: map[string]Trouble{}, due: map[string]*due{}, conns: map[*net.TCPConn]string{},
 	}
 	l.owner.Go(l.accept)
 	return l, nil
@@ -68,6 +69,7 @@ const Everybody = ""
 // Set makes, or with a zero Trouble ends, the trouble of one caller.
 func (l *Link) Set(caller string, trouble Trouble) {
 	l.change(func() {
+		delete(l.due, caller)
 		l.troubles[caller] = trouble
 		for conn, of := range l.conns {
 			if l.of(of).Reset {
@@ -75,6 +77,40 @@ func (l *Link) Set(caller string, trouble Trouble) {
 			}
 		}
 	})
+}
+
+// due is trouble that begins with a piece of a caller's bytes.
+type due struct {
+	pieces  int // that are still passed on
+	trouble Trouble
+	begun   chan struct{}
+}
+
+// SetAfter is Set once that many pieces more have gone either way, before the next
+// one; begun is closed then. A piece is what TCP delivers at once, so mostly a
+// message, where few are on their way. A Set before, by whomever, calls it off.
+func (l *Link) SetAfter(caller string, pieces int, trouble Trouble) (begun <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := &due{pieces, trouble, make(chan struct{})}
+	l.due[caller] = d
+	return d.begun
+}
+
+// count is called before each piece.
+func (l *Link) count(caller string) {
+	l.mu.Lock()
+	d := l.due[caller]
+	begins := false
+	if d != nil {
+		begins = d.pieces == 0
+		d.pieces--
+	}
+	l.mu.Unlock()
+	if begins {
+		l.Set(caller, d.trouble)
+		close(d.begun)
+	}
 }
 
 // Close ends every connection and waits until nothing of the link is left.
@@ -150,6 +186,9 @@ func (l *Link) copy(to, from *net.TCPConn, caller string, way Way) {
 	piece := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(piece)
+		if n > 0 {
+			l.count(caller)
+		}
 		if held := l.wait(caller, way); held != nil {
 			return
 		}

@@ -225,3 +225,36 @@ func TestCallerAmongFindsTheProcess(t *testing.T) {
 		t.Errorf("it is %q", who)
 	}
 }
+
+// TestTroubleBeginsWithAPiece: the ones before it come through.
+func TestTroubleBeginsWithAPiece(t *testing.T) {
+	l := startLink(t, nil)
+	conn, err := net.Dial("tcp", l.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(hang))
+	begun := l.SetAfter(Everybody, 3, Trouble{Reset: true}) // two there, one back
+	echo := make([]byte, 1)
+	if _, err := conn.Write([]byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, echo); err != nil {
+		t.Fatalf("the first piece did not come back: %v", err)
+	}
+	select {
+	case <-begun:
+		t.Fatal("it has begun too early")
+	default:
+	}
+	_, _ = conn.Write([]byte("b"))
+	if _, err := io.ReadFull(conn, echo); err == nil {
+		t.Error("the fourth piece, the second echo, came through")
+	}
+	select {
+	case <-begun:
+	case <-time.After(hang):
+		t.Error("it has not begun")
+	}
+}

@@ -53,10 +53,6 @@ func (a *Agent) startCommand(ctx context.Context, c tunnel.Command) error {
 	err = a.admit(ctx, s, r)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err == nil && a.halted {
-		// On disk, but not acknowledged: the next agent starts it and says so.
-		err = tunnel.Errorf(tunnel.CodeUnavailable, "the agent stops")
-	}
 	if err != nil {
 		s.refused = err
 		delete(a.sessions, s.id)
@@ -65,6 +61,9 @@ func (a *Agent) startCommand(ctx context.Context, c tunnel.Command) error {
 		return err
 	}
 	close(s.admitted)
+	if a.halted { // it is on disk: the next agent starts it
+		return nil
+	}
 	a.o.Metrics.sessions.Set(float64(len(a.sessions)))
 	a.o.Report(s.report())
 	a.tasks.Go(func() { a.start(s, r) })
@@ -159,7 +158,7 @@ func (a *Agent) startedBefore(ctx context.Context, s *session) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.sessions[s.id] != s || s.state == tunnel.SessionStopping {
-		return tunnel.Errorf(tunnel.CodeUnavailable, "the session is being ended")
+		return tunnel.Errorf(tunnel.CodeTimeout, "what the agent has of the session is being ended")
 	}
 	a.o.Report(s.report())
 	return nil

@@ -14,6 +14,15 @@ func command(id, session string) Command {
 	return Command{ID: id, Action: ActionStart, Session: session}
 }
 
+// ask adds c for a tunnel that stays up; answer, unless nil, gets its answer.
+func ask(q *commandQueue, c Command, answer *error) {
+	q.add(context.Background(), c, asker{context.Background(), func(err error) {
+		if answer != nil {
+			*answer = err
+		}
+	}})
+}
+
 func TestCommandIsAcked(t *testing.T) {
 	e := newEdge(t)
 	a, _ := connected(t, e, func(o *ClientOptions) {
@@ -27,32 +36,32 @@ func TestCommandIsAcked(t *testing.T) {
 			return nil
 		}
 	})
-	if err := e.hub.Command(deadlined(t), a.id, command("1", "good")); err != nil {
+	if err := e.hub.Command(deadlined(t), a.id, 0, command("1", "good")); err != nil {
 		t.Errorf("command: %v", err)
 	}
-	err := e.hub.Command(deadlined(t), a.id, command("2", "full"))
+	err := e.hub.Command(deadlined(t), a.id, 0, command("2", "full"))
 	wantCode(t, err, CodeNoRoom)
 	if err.Error() != "10 of 10 sessions run" {
 		t.Errorf("text %q", err)
 	}
-	wantCode(t, e.hub.Command(deadlined(t), a.id, command("3", "broken")), CodeUnavailable)
+	wantCode(t, e.hub.Command(deadlined(t), a.id, 0, command("3", "broken")), CodeUnavailable)
 }
 
 func TestCommandToADeadAgentIsNotReportedAsSent(t *testing.T) {
 	e := newEdge(t)
-	wantCode(t, e.hub.Command(deadlined(t), "0198c0de-0000-7000-8000-000000000000", command("1", "s")), CodeAgentOffline)
+	wantCode(t, e.hub.Command(deadlined(t), "0198c0de-0000-7000-8000-000000000000", 0, command("1", "s")), CodeAgentOffline)
 
 	a := welcomedRawAgent(t, e, "")
 	e.next("up")
 	result := make(chan error, 1)
-	go func() { result <- e.hub.Command(deadlined(t), a.id, command("2", "s")) }()
+	go func() { result <- e.hub.Command(deadlined(t), a.id, 0, command("2", "s")) }()
 	if m := a.hear(); m.Command == nil || m.Command.ID != "2" {
 		t.Fatalf("got %+v, want the command", m)
 	}
 	_ = a.ws.CloseNow() // it dies with the command in its hand
 	wantCode(t, <-result, CodeAgentOffline)
 	e.next("down")
-	wantCode(t, e.hub.Command(deadlined(t), a.id, command("3", "s")), CodeAgentOffline)
+	wantCode(t, e.hub.Command(deadlined(t), a.id, 0, command("3", "s")), CodeAgentOffline)
 }
 
 func TestCommandWithoutAnAckTimesOut(t *testing.T) {
@@ -60,7 +69,7 @@ func TestCommandWithoutAnAckTimesOut(t *testing.T) {
 	a := welcomedRawAgent(t, e, "")
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- e.hub.Command(ctx, a.id, command("1", "s")) }()
+	go func() { result <- e.hub.Command(ctx, a.id, 0, command("1", "s")) }()
 	a.hear()
 	cancel()
 	wantCode(t, <-result, CodeTimeout)
@@ -75,9 +84,9 @@ func TestCommandIDIsUsedOnceAtATime(t *testing.T) {
 	e := newEdge(t)
 	a := welcomedRawAgent(t, e, "")
 	result := make(chan error, 1)
-	go func() { result <- e.hub.Command(deadlined(t), a.id, command("1", "s")) }()
+	go func() { result <- e.hub.Command(deadlined(t), a.id, 0, command("1", "s")) }()
 	a.hear()
-	wantCode(t, e.hub.Command(deadlined(t), a.id, command("1", "s")), CodeBadRequest)
+	wantCode(t, e.hub.Command(deadlined(t), a.id, 0, command("1", "s")), CodeBadRequest)
 	a.say(Envelope{Ack: &Ack{ID: "1"}})
 	if err := <-result; err != nil {
 		t.Errorf("command: %v", err)
@@ -98,9 +107,7 @@ func TestCommandsOfOneSessionKeepTheirOrder(t *testing.T) {
 	for i := range 300 {
 		c := command(fmt.Sprint(i), fmt.Sprint("session-", i%7))
 		want[c.Session] = append(want[c.Session], c.ID)
-		if err := q.add(context.Background(), c, func(error) {}); err != nil {
-			t.Fatal(err)
-		}
+		ask(q, c, nil)
 	}
 	tasks.Wait()
 	for session, ids := range want {
@@ -122,8 +129,8 @@ func TestOneSlowCommandHoldsUpOnlyItsSession(t *testing.T) {
 		}
 	})
 	slow := make(chan error, 1)
-	go func() { slow <- e.hub.Command(deadlined(t), a.id, command("1", "slow")) }()
-	if err := e.hub.Command(deadlined(t), a.id, command("2", "quick")); err != nil {
+	go func() { slow <- e.hub.Command(deadlined(t), a.id, 0, command("1", "slow")) }()
+	if err := e.hub.Command(deadlined(t), a.id, 0, command("2", "quick")); err != nil {
 		t.Error(err)
 	}
 	close(release)
@@ -137,13 +144,15 @@ func TestTooManyCommandsAreRefused(t *testing.T) {
 	release := make(chan struct{})
 	q := newCommandQueue(func(context.Context, Command) error { <-release; return nil }, &tasks)
 	for i := range maxCommands {
-		if err := q.add(context.Background(), command(fmt.Sprint(i), "s"), func(error) {}); err != nil {
-			t.Fatal(err)
-		}
+		ask(q, command(fmt.Sprint(i), "s"), nil)
 	}
-	wantCode(t, q.add(context.Background(), command("one too many", "s"), func(error) {}), CodeAgentBusy)
+	var answer error
+	ask(q, command("one too many", "s"), &answer)
+	wantCode(t, answer, CodeAgentBusy)
 	close(release)
 	tasks.Wait()
+	ask(q, command("one too many", "s"), &answer) // its edge has gone elsewhere with it
+	wantCode(t, answer, CodeAgentBusy)
 }
 
 func TestReportsAreSentInOrderAndTheNewestSurvivesAReconnect(t *testing.T) {

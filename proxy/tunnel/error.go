@@ -30,7 +30,7 @@ const (
 	CodeRuntimeMissing Code = "runtime_missing" // the runtime's program is not installed
 	CodeNodeDraining   Code = "node_draining"   // the edge is leaving
 	CodeNodeFull       Code = "node_full"       // the edge carries as many streams as it may
-	CodeTimeout        Code = "timeout"         // no answer in time
+	CodeTimeout        Code = "timeout"         // no answer in time; what was asked for may be done or not
 	CodeUnavailable    Code = "unavailable"     // failed for a reason of the other end's own; it may work later
 )
 
@@ -45,6 +45,17 @@ func (e *Error) Error() string { return e.Text }
 // Errorf makes an Error.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// Undecided tells whether a command that got err may have been taken all the same,
+// or may yet be: no answer of the agent came, or it could not tell.
+func Undecided(err error) bool {
+	switch codeOf(err) {
+	case CodeAgentOffline, CodeTimeout:
+		return true
+	default:
+		return false
+	}
 }
 
 // codedError gives err the form that crosses the tunnel; nil stays nil.

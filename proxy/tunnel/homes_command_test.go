@@ -43,13 +43,13 @@ func TestACommandOfTwoEdgesIsRunOnce(t *testing.T) {
 	results := make(chan error, 2)
 	for _, n := range c.nodes {
 		n.next("up")
-		go func() { results <- n.hub.Command(deadlined(t), agent.id, command("1", "s")) }()
+		go func() { results <- n.hub.Command(deadlined(t), agent.id, 0, command("1", "s")) }()
 	}
 	<-started
 	eventually(t, "both wait for it", func() bool {
 		agent.commands.mu.Lock()
 		defer agent.commands.mu.Unlock()
-		return len(agent.commands.byID["1"].acks) == 2
+		return len(agent.commands.byID["1"].askers) == 2
 	})
 	close(release)
 	for range c.nodes {
@@ -58,7 +58,7 @@ func TestACommandOfTwoEdgesIsRunOnce(t *testing.T) {
 		}
 	}
 	for _, n := range c.nodes {
-		if err := n.hub.Command(deadlined(t), agent.id, command("1", "s")); err != nil {
+		if err := n.hub.Command(deadlined(t), agent.id, 0, command("1", "s")); err != nil {
 			t.Error(err)
 		}
 	}
@@ -67,51 +67,104 @@ func TestACommandOfTwoEdgesIsRunOnce(t *testing.T) {
 	}
 }
 
-func TestACommandThatFailedMayComeAgain(t *testing.T) {
+// TestACommandIsDecidedOnce: an edge that has heard of a refusal may have placed the
+// session elsewhere, when the same command of another edge comes at last.
+func TestACommandIsDecidedOnce(t *testing.T) {
+	for _, c := range []struct {
+		answers []error // of those that are run
+		want    []Code
+	}{
+		{[]error{nil}, []Code{"", "", ""}},
+		{[]error{Errorf(CodeNoRoom, "full")}, []Code{CodeNoRoom, CodeNoRoom, CodeNoRoom}},
+		{[]error{Errorf(CodeTimeout, "not decided"), nil}, []Code{CodeTimeout, "", ""}},
+	} {
+		var tasks sync.WaitGroup
+		ran := 0
+		q := newCommandQueue(func(context.Context, Command) error { ran++; return c.answers[min(ran, len(c.answers))-1] }, &tasks)
+		for _, want := range c.want {
+			var got error
+			ask(q, command("1", "s"), &got)
+			tasks.Wait()
+			wantCode(t, got, want)
+		}
+		if ran != len(c.answers) {
+			t.Errorf("ran %d times, want %d", ran, len(c.answers))
+		}
+	}
+}
+
+// TestACommandThatNobodyWaitsForIsDropped: its edge has told that the agent may have
+// taken it, and what came of that may be over.
+func TestACommandThatNobodyWaitsForIsDropped(t *testing.T) {
 	var tasks sync.WaitGroup
 	var ran commandLog
+	started, release := make(chan struct{}), make(chan struct{})
 	q := newCommandQueue(func(_ context.Context, c Command) error {
-		ran.add(c)
-		if len(ran.all()) == 1 {
-			return Errorf(CodeNoRoom, "full")
+		if c.ID == "first" {
+			close(started)
+			<-release
 		}
+		ran.add(c)
 		return nil
 	}, &tasks)
-	for _, want := range []Code{CodeNoRoom, "", ""} {
-		var got error
-		if err := q.add(context.Background(), command("1", "s"), func(err error) { got = err }); err != nil {
-			t.Fatal(err)
-		}
-		tasks.Wait()
-		wantCode(t, got, want)
-	}
-	if got := ran.all(); len(got) != 2 {
+	ended, end := context.WithCancel(context.Background())
+	nobody := asker{ended, func(error) { t.Error("acked by a tunnel that has ended") }}
+	ask(q, command("first", "s"), nil)
+	<-started
+	q.add(context.Background(), command("dropped", "s"), nobody)
+	q.add(context.Background(), command("wanted", "s"), asker{ended, func(error) {}})
+	ask(q, command("wanted", "s"), nil)
+	end()
+	close(release)
+	tasks.Wait()
+	ask(q, command("dropped", "s"), nil) // it was not decided
+	tasks.Wait()
+	if got := ran.all(); !slices.Equal(got, []string{"first", "wanted", "dropped"}) {
 		t.Errorf("ran %v", got)
 	}
 }
 
-func TestTakenCommandsAreKnownForAWhile(t *testing.T) {
+// TestACommandGoesByItsOwnTunnel: one that was decided on before the agent left, and
+// is late, does not reach the agent that came back.
+func TestACommandGoesByItsOwnTunnel(t *testing.T) {
+	e := newEdge(t)
+	var ran commandLog
+	a, up := connected(t, e, func(o *ClientOptions) {
+		o.Command = func(_ context.Context, c Command) error { ran.add(c); return nil }
+	})
+	err := e.hub.Command(deadlined(t), a.id, up.generation-1, command("1", "s"))
+	wantCode(t, err, CodeAgentOffline)
+	if !Undecided(err) {
+		t.Error("taken for a refusal")
+	}
+	if err := e.hub.Command(deadlined(t), a.id, up.generation, command("2", "s")); err != nil {
+		t.Error(err)
+	}
+	if got := ran.all(); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("ran %v", got)
+	}
+}
+
+func TestDecidedCommandsAreKnownForAWhile(t *testing.T) {
 	var tasks sync.WaitGroup
 	var ran commandLog
 	q := newCommandQueue(func(_ context.Context, c Command) error { ran.add(c); return nil }, &tasks)
 	send := func(id string) {
 		t.Helper()
-		if err := q.add(context.Background(), command(id, "s"), func(error) {}); err != nil {
-			t.Fatal(err)
-		}
+		ask(q, command(id, "s"), nil)
 		tasks.Wait()
 	}
-	for i := range takenCommands + 1 {
+	for i := range knownCommands + 1 {
 		send(fmt.Sprint(i))
 	}
-	if len(q.taken) != takenCommands || len(q.order) != takenCommands || len(q.byID) != 0 {
-		t.Errorf("%d ids are known, %d in order, %d wait", len(q.taken), len(q.order), len(q.byID))
+	if len(q.decided) != knownCommands || len(q.order) != knownCommands || len(q.byID) != 0 {
+		t.Errorf("%d ids are known, %d in order, %d wait", len(q.decided), len(q.order), len(q.byID))
 	}
-	send(fmt.Sprint(takenCommands)) // known
+	send(fmt.Sprint(knownCommands)) // known
 	send("1")                       // known
 	send("0")                       // forgotten
-	if got := len(ran.all()); got != takenCommands+2 {
-		t.Errorf("%d commands ran, want %d", got, takenCommands+2)
+	if got := len(ran.all()); got != knownCommands+2 {
+		t.Errorf("%d commands ran, want %d", got, knownCommands+2)
 	}
 }
 
@@ -120,11 +173,11 @@ func TestRepeatsOfOneCommandAreBounded(t *testing.T) {
 	release := make(chan struct{})
 	q := newCommandQueue(func(context.Context, Command) error { <-release; return nil }, &tasks)
 	for range maxCommands {
-		if err := q.add(context.Background(), command("1", "s"), func(error) {}); err != nil {
-			t.Fatal(err)
-		}
+		ask(q, command("1", "s"), nil)
 	}
-	wantCode(t, q.add(context.Background(), command("1", "s"), func(error) {}), CodeAgentBusy)
+	var answer error
+	ask(q, command("1", "s"), &answer)
+	wantCode(t, answer, CodeTimeout) // the others may yet have it taken
 	close(release)
 	tasks.Wait()
 }

@@ -169,9 +169,7 @@ func (l *link) handle(m Envelope) error {
 			// caller that the agent is offline.
 			_ = l.channel.send(l.channel.ctx, Envelope{Ack: &Ack{ID: id, Error: codedError(err)}})
 		}
-		if err := l.client.commands.add(l.run, *m.Command, ack); err != nil {
-			ack(err)
-		}
+		l.client.commands.add(l.run, *m.Command, asker{l.channel.ctx, ack})
 		return nil
 	default:
 		return Errorf(CodeBadRequest, "a control message that only an agent sends")

@@ -305,14 +305,18 @@ func (t *tunnel) down() Down {
 	}
 }
 
-// Command sends c to the agent and returns after its ack: nil when the agent
-// has taken it, the agent's own *Error, CodeAgentOffline at once without a
-// tunnel or when the tunnel ends before the ack (the agent may then have taken
-// it or not), or CodeTimeout with ctx.
-func (h *Hub) Command(ctx context.Context, agentID string, c Command) error {
+// Command sends c to the agent by the tunnel of that generation, or with 0 by any,
+// and returns after its ack: nil when the agent has taken it, the agent's own
+// *Error, CodeAgentOffline at once without that tunnel or when it ends before the
+// ack (the agent may then have taken it or not), or CodeTimeout with ctx. Undecided
+// tells these apart from what the agent has refused.
+func (h *Hub) Command(ctx context.Context, agentID string, generation uint64, c Command) error {
 	t, err := h.live(agentID)
 	if err != nil {
 		return err
+	}
+	if generation != 0 && t.generation != generation {
+		return offline(agentID)
 	}
 	ack := make(chan *Error, 1)
 	t.mu.Lock()

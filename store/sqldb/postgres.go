@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -106,21 +107,29 @@ func (o PostgresOptions) poolConfig(dsn string) (*pgxpool.Config, error) {
 	c.MaxConns = int32(o.MaxConns + o.Reserve)
 	c.PingTimeout = o.Timeout / 2
 	c.BeforeConnect = o.beforeConnect
-	dial := c.ConnConfig.DialFunc
-	c.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		limit := c.ConnConfig.ConnectTimeout
-		if ends, ok := ctx.Deadline(); ok && time.Until(ends) > limit {
-			limit = cancelTimeout // pgx gives 15 s to a cancel, and to a connect no more than the timeout
-		}
-		conn, err := dial(ctx, network, address)
-		if err == nil {
-			err = conn.SetDeadline(time.Now().Add(limit))
-		}
-		return conn, err
-	}
+	c.ConnConfig.DialFunc = dialWithin(c.ConnConfig.ConnectTimeout, c.ConnConfig.DialFunc)
 	c.AfterConnect = connected
 	c.BeforeClose = hasten
 	return c, nil
+}
+
+// dialWithin gives dial, and what is said first on its connection, limit; to a cancel
+// cancelTimeout, which a host that is gone from the network would let dial for longer.
+func dialWithin(limit time.Duration, dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		limit := limit
+		if ends, ok := ctx.Deadline(); ok && time.Until(ends) > limit {
+			limit = cancelTimeout // pgx gives 15 s to a cancel, and to a connect no more than the timeout
+		}
+		ends := time.Now().Add(limit)
+		ctx, cancel := context.WithDeadline(ctx, ends)
+		defer cancel()
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			err = conn.SetDeadline(ends)
+		}
+		return conn, err
+	}
 }
 
 // connected lifts the deadline of a new connection. Those that pgx makes to

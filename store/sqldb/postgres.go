@@ -213,6 +213,7 @@ func (o PostgresOptions) open(ctx context.Context, target, dsn string) (*pgPool,
 	}
 	if target == targetPrimary {
 		c.ConnConfig.ValidateConnect = o.fence.admit
+		c.PrepareConn = o.fence.keeps
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

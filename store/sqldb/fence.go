@@ -63,7 +63,7 @@ func (f *fence) pass(at history) error {
 	defer f.mu.Unlock()
 	if at.system == f.seen.system && at.timeline < f.seen.timeline {
 		return store.Errorf(store.Unavailable,
-			"a primary of before takes writes again: it is on timeline %d, and a standby was promoted to %d since; stop it and make it a standby of the new one (pg_rewind)", at.timeline, f.seen.timeline)
+			"a primary of before takes writes again: it is on timeline %d, and a standby was promoted to %d since; stop it and make it a standby of the new one (pg_rewind), or restart the edges if it was restored from a backup", at.timeline, f.seen.timeline)
 	}
 	f.seen = at
 	return nil

@@ -37,11 +37,15 @@ func TestAPrimaryOfBeforeGetsNoWrites(t *testing.T) {
 
 	standby.Stop()
 	_, _, err := db.CreateSession(ctx, newRow(""), "")
-	if store.CodeOf(err) != store.Unavailable || !strings.Contains(err.Error(), "primary of before") {
+	if store.CodeOf(err) != store.Unavailable || !strings.Contains(err.Error(), "primary of before") ||
+		!strings.Contains(err.Error(), "restart the edges if it was restored") {
 		t.Errorf("with the primary of before alone: %v", err)
 	}
 	if n := primary.Exec(database, "SELECT count(*) FROM sessions"); n != "0" {
 		t.Errorf("the primary of before has %s sessions", n)
+	}
+	if err := openPostgres(t, PostgresOptions{Primary: both}).Ping(ctx); err != nil {
+		t.Errorf("an edge that starts with what was restored from a backup: %v", err)
 	}
 }
 

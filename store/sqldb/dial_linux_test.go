@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/streamspace-dev/streamspace-edge/store/storetest/pgserver"
 )
 
 // A host that lost its power answers nothing: pgx would ask it for 15 s to cancel each
@@ -27,6 +29,18 @@ func TestAHostThatAcceptsNothingKeepsNoPlaceInThePool(t *testing.T) {
 	}
 	if ctx.Err() != nil {
 		t.Errorf("it was dialled for all the time there was: %v", err)
+	}
+}
+
+func TestASilentHostThatIsNamedFirstStopsNoCall(t *testing.T) {
+	server := pgserver.Start(t)
+	database := server.NewDatabase()
+	db := openPostgres(t, PostgresOptions{Primary: pgserver.DSN(database, fullListener(t), server.Host()), Timeout: 2 * time.Second})
+	for range 3 {
+		db.engine.(*postgres).pool.Reset()
+		if err := db.Ping(context.Background()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

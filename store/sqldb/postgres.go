@@ -24,9 +24,11 @@ const (
 	DefaultTimeout      = 5 * time.Second
 	DefaultMaxLag       = time.Second
 
-	// connectTimeout is for each host of a DSN that sets none: one that is
-	// silent must leave time for the next within DefaultTimeout.
-	connectTimeout = 2 * time.Second
+	// connectShare of a call's time, within these bounds, is for each host of a DSN
+	// that sets none: one that is silent must leave time for the next within an
+	// attempt, which has two fifths.
+	connectShare              = 0.3
+	leastConnect, fullConnect = 500 * time.Millisecond, 1500 * time.Millisecond
 	// cancelTimeout is for the cancel of a statement that took too long: until then
 	// it keeps its place in the pool, and a host that fell silent has all of them.
 	cancelTimeout = 200 * time.Millisecond
@@ -99,7 +101,8 @@ func (o PostgresOptions) poolConfig(dsn string) (*pgxpool.Config, error) {
 		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	if c.ConnConfig.ConnectTimeout == 0 || !strings.Contains(dsn, "connect_timeout") {
-		c.ConnConfig.ConnectTimeout = connectTimeout
+		share := time.Duration(connectShare * float64(o.Timeout))
+		c.ConnConfig.ConnectTimeout = min(max(share, leastConnect), fullConnect)
 	}
 	if c.ConnConfig.RuntimeParams["application_name"] == "" {
 		c.ConnConfig.RuntimeParams["application_name"] = "streamspace"

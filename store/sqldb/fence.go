@@ -19,10 +19,18 @@ import (
 // timeline, so of two hosts that have the same system and take writes it is the
 // lower one's that nobody replicates any more. Safe for concurrent use.
 type fence struct {
-	mu       sync.Mutex
-	system   string // of the primary that was seen last; empty: none was
-	timeline int64  // the highest that was seen of it
+	mu   sync.Mutex
+	seen history // of the primary that was seen last, the highest of its system; zero: none was
 }
+
+// history is what the connections to one primary have in common.
+type history struct {
+	system   string
+	timeline int64
+}
+
+// historyOf is the key of a connection's history among its custom data.
+const historyOf = "history"
 
 const hostOf = `SELECT current_setting('transaction_read_only'), (SELECT system_identifier FROM pg_control_system()),
 	CASE WHEN NOT pg_is_in_recovery() THEN ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::bigint END`
@@ -45,18 +53,29 @@ func (f *fence) admit(ctx context.Context, conn *pgconn.PgConn) error {
 	if err != nil {
 		return fmt.Errorf("a timeline of the database: %w", err)
 	}
-	return f.pass(string(row[1]), timeline)
+	at := history{string(row[1]), timeline}
+	conn.CustomData()[historyOf] = at
+	return f.pass(at)
 }
 
-func (f *fence) pass(system string, timeline int64) error {
+func (f *fence) pass(at history) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if system == f.system && timeline < f.timeline {
+	if at.system == f.seen.system && at.timeline < f.seen.timeline {
 		return store.Errorf(store.Unavailable,
-			"a primary of before takes writes again: it is on timeline %d, and a standby was promoted to %d since; stop it and make it a standby of the new one (pg_rewind)", timeline, f.timeline)
+			"a primary of before takes writes again: it is on timeline %d, and a standby was promoted to %d since; stop it and make it a standby of the new one (pg_rewind), or restart the edges if it was restored from a backup", at.timeline, f.seen.timeline)
 	}
-	f.system, f.timeline = system, timeline
+	f.seen = at
 	return nil
+}
+
+// keeps tells whether a connection of a pool may go on: it may not once another
+// one has met a newer primary, although its own still answers.
+func (f *fence) keeps(_ context.Context, conn *pgx.Conn) (bool, error) {
+	at, known := conn.PgConn().CustomData()[historyOf]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !known || at == f.seen, nil
 }
 
 // survey looks at all hosts of a connection string at once, so that the first of

@@ -37,11 +37,39 @@ func TestAPrimaryOfBeforeGetsNoWrites(t *testing.T) {
 
 	standby.Stop()
 	_, _, err := db.CreateSession(ctx, newRow(""), "")
-	if store.CodeOf(err) != store.Unavailable || !strings.Contains(err.Error(), "primary of before") {
+	if store.CodeOf(err) != store.Unavailable || !strings.Contains(err.Error(), "primary of before") ||
+		!strings.Contains(err.Error(), "restart the edges if it was restored") {
 		t.Errorf("with the primary of before alone: %v", err)
 	}
 	if n := primary.Exec(database, "SELECT count(*) FROM sessions"); n != "0" {
 		t.Errorf("the primary of before has %s sessions", n)
+	}
+	if err := openPostgres(t, PostgresOptions{Primary: both}).Ping(ctx); err != nil {
+		t.Errorf("an edge that starts with what was restored from a backup: %v", err)
+	}
+}
+
+// A firewall that forbids new connections to the old primary leaves those that there are.
+func TestConnectionsToAPrimaryOfBeforeEndWithTheFirstToTheNewOne(t *testing.T) {
+	ctx := context.Background()
+	primary := pgserver.Start(t)
+	database := primary.NewDatabase()
+	standby := primary.Standby("standby")
+	seen := &fence{}
+	db := openPostgres(t, PostgresOptions{Primary: pgserver.DSN(database, primary.Host(), standby.Host()), fence: seen})
+	if err := db.Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	standby.Promote() // and the primary goes on
+	if err := openPostgres(t, PostgresOptions{Primary: standby.DSN(database), fence: seen}).Ping(ctx); err != nil {
+		t.Fatal(err)
+	}
+	row, _, err := db.CreateSession(ctx, newRow(""), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := standby.Exec(database, "SELECT count(*) FROM sessions WHERE id = '"+row.ID+"'"); n != "1" {
+		t.Error("a write went to the primary of before, by a connection of before")
 	}
 }
 
@@ -62,7 +90,7 @@ func TestAFenceIsOfOneSystem(t *testing.T) {
 		{"b", 1, true}, // made anew, of a dump or by pg_upgrade
 		{"b", 2, true}, {"b", 1, false},
 	} {
-		if err := f.pass(c.system, c.timeline); (err == nil) != c.passes {
+		if err := f.pass(history{c.system, c.timeline}); (err == nil) != c.passes {
 			t.Errorf("%s on timeline %d: %v", c.system, c.timeline, err)
 		}
 	}

@@ -38,7 +38,8 @@ func schemaOf(dialect goose.Dialect, folder string, db *sql.DB) (*goose.Provider
 
 // migrate brings the schema to this program's version, each step in one
 // transaction. When another process does the same at the same time, a step may
-// fail because it is done already.
+// fail because it is done already. One that gets no lock on a table in the time that
+// it allows itself is tried again until ctx ends.
 func migrate(ctx context.Context, p *goose.Provider) ([]Step, error) {
 	stored, known, err := p.GetVersions(ctx)
 	if err != nil {
@@ -47,15 +48,28 @@ func migrate(ctx context.Context, p *goose.Provider) ([]Step, error) {
 	if stored > known {
 		return nil, fmt.Errorf("its schema has version %d and this program knows versions up to %d; run the newer program that wrote it, or restore a backup from before the upgrade", stored, known)
 	}
-	done, err := p.Up(ctx)
-	if err != nil {
-		return nil, fault(ctx, err)
+	var steps []Step
+	for {
+		done, err := p.Up(ctx)
+		var partly *goose.PartialError
+		if errors.As(err, &partly) {
+			done = partly.Applied
+		}
+		for _, d := range done {
+			steps = append(steps, Step{Version: d.Source.Version, Name: d.Source.Path, Applied: time.Now()})
+		}
+		if err == nil {
+			return steps, nil
+		}
+		if !lockedOut(err) {
+			return nil, fault(ctx, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault(context.WithoutCancel(ctx), err)
+		case <-time.After(lockPause):
+		}
 	}
-	steps := make([]Step, len(done))
-	for i, d := range done {
-		steps[i] = Step{Version: d.Source.Version, Name: d.Source.Path, Applied: time.Now()}
-	}
-	return steps, nil
 }
 
 func status(ctx context.Context, p *goose.Provider) ([]Step, error) {
@@ -77,6 +91,10 @@ const (
 	// migrationPatience is how long to wait for another's migration, and for
 	// our own.
 	migrationPatience = 10 * time.Minute
+	// lockPause is how long a step that got no lock on a table leaves it to the
+	// edges that run: they wait behind it as long as it waits itself, which is
+	// less than an attempt of theirs has.
+	lockPause = 2 * time.Second
 )
 
 // MigratePostgres brings the schema up to date and returns the steps that were

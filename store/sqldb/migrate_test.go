@@ -2,12 +2,16 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/streamspace-dev/streamspace-edge/store/storetest/pgserver"
 )
@@ -109,5 +113,55 @@ func TestSQLiteTellsItsStepsWithoutMakingThem(t *testing.T) {
 		if s.Applied.IsZero() {
 			t.Errorf("%+v is not applied", s)
 		}
+	}
+}
+
+// A dump of a large database takes minutes, and who waits for an exclusive lock has
+// all others wait as well.
+func TestAStepThatWaitsForADumpDoesNotStopEdges(t *testing.T) {
+	ctx := t.Context()
+	server := pgserver.Start(t)
+	database := server.NewDatabase()
+	o := PostgresOptions{Primary: server.DSN(database)}
+	db := openPostgres(t, o)
+	row, _, err := db.CreateSession(ctx, newRow(""), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(database, "ALTER TABLE sessions DROP COLUMN ended_at") // and its index
+	server.Exec(database, "CREATE INDEX sessions_ended ON sessions (updated_at) WHERE state IN ('terminated', 'failed')")
+	server.Exec(database, "DELETE FROM goose_db_version WHERE version_id >= 7")
+
+	dump, err := pgx.Connect(ctx, o.Primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dump.Close(ctx)
+	reading, err := dump.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reading.Exec(ctx, "SELECT count(*) FROM sessions"); err != nil {
+		t.Fatal(err)
+	}
+	var migrating errgroup.Group
+	var steps []Step
+	migrating.Go(func() (err error) { steps, err = MigratePostgres(ctx, o); return err })
+	eventually(t, func() error {
+		if n := server.Exec(database, "SELECT count(*) FROM pg_locks WHERE relation = 'sessions'::regclass AND NOT granted"); n == "0" {
+			return errors.New("the step does not wait")
+		}
+		return nil
+	})
+	for range 3 {
+		if _, err := db.Session(ctx, row.ID); err != nil {
+			t.Errorf("a read while the step waits: %v", err)
+		}
+	}
+	if err := reading.Rollback(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrating.Wait(); err != nil || len(steps) != 1 {
+		t.Errorf("after the dump: %v, %v", steps, err)
 	}
 }

@@ -27,6 +27,7 @@ const (
 	pgDiskFull       = "53100"
 	pgTooMany        = "53300"
 	pgCancelled      = "57014"
+	pgLocked         = "55P03"
 )
 
 // explainPostgres puts an SQLSTATE into words.
@@ -54,6 +55,8 @@ func explainPostgres(state string) (store.Code, string) {
 		return store.Unavailable, "the database has no connection left; raise its max_connections, or lower store.postgres.max_conns"
 	case pgCancelled:
 		return store.Unavailable, "the database gave up; try again"
+	case pgLocked:
+		return store.Unavailable, "a transaction of another program keeps a table locked, as pg_dump does while it runs; try again when it has ended (pg_stat_activity shows it)"
 	}
 	switch {
 	case leavingState(state):
@@ -81,6 +84,13 @@ func leavingState(state string) bool {
 	default:
 		return state == pgReadOnly
 	}
+}
+
+// lockedOut tells whether err is that of a statement that waited for a lock for as
+// long as lock_timeout lets it.
+func lockedOut(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == pgLocked
 }
 
 // leaving tells whether err means that the database, or the way to it, is gone.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -23,9 +24,11 @@ const (
 	DefaultTimeout      = 5 * time.Second
 	DefaultMaxLag       = time.Second
 
-	// connectTimeout is for each host of a DSN that sets none: one that is
-	// silent must leave time for the next within DefaultTimeout.
-	connectTimeout = 2 * time.Second
+	// connectShare of a call's time, within these bounds, is for each host of a DSN
+	// that sets none: one that is silent must leave time for the next within an
+	// attempt, which has two fifths.
+	connectShare              = 0.3
+	leastConnect, fullConnect = 500 * time.Millisecond, 1500 * time.Millisecond
 	// cancelTimeout is for the cancel of a statement that took too long: until then
 	// it keeps its place in the pool, and a host that fell silent has all of them.
 	cancelTimeout = 200 * time.Millisecond
@@ -98,7 +101,8 @@ func (o PostgresOptions) poolConfig(dsn string) (*pgxpool.Config, error) {
 		c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
 	if c.ConnConfig.ConnectTimeout == 0 || !strings.Contains(dsn, "connect_timeout") {
-		c.ConnConfig.ConnectTimeout = connectTimeout
+		share := time.Duration(connectShare * float64(o.Timeout))
+		c.ConnConfig.ConnectTimeout = min(max(share, leastConnect), fullConnect)
 	}
 	if c.ConnConfig.RuntimeParams["application_name"] == "" {
 		c.ConnConfig.RuntimeParams["application_name"] = "streamspace"
@@ -106,21 +110,29 @@ func (o PostgresOptions) poolConfig(dsn string) (*pgxpool.Config, error) {
 	c.MaxConns = int32(o.MaxConns + o.Reserve)
 	c.PingTimeout = o.Timeout / 2
 	c.BeforeConnect = o.beforeConnect
-	dial := c.ConnConfig.DialFunc
-	c.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		limit := c.ConnConfig.ConnectTimeout
-		if ends, ok := ctx.Deadline(); ok && time.Until(ends) > limit {
-			limit = cancelTimeout // pgx gives 15 s to a cancel, and to a connect no more than the timeout
-		}
-		conn, err := dial(ctx, network, address)
-		if err == nil {
-			err = conn.SetDeadline(time.Now().Add(limit))
-		}
-		return conn, err
-	}
+	c.ConnConfig.DialFunc = dialWithin(c.ConnConfig.ConnectTimeout, c.ConnConfig.DialFunc)
 	c.AfterConnect = connected
 	c.BeforeClose = hasten
 	return c, nil
+}
+
+// dialWithin gives dial, and what is said first on its connection, limit; to a cancel
+// cancelTimeout, which a host that is gone from the network would let dial for longer.
+func dialWithin(limit time.Duration, dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		limit := limit
+		if ends, ok := ctx.Deadline(); ok && time.Until(ends) > limit {
+			limit = cancelTimeout // pgx gives 15 s to a cancel, and to a connect no more than the timeout
+		}
+		ends := time.Now().Add(limit)
+		ctx, cancel := context.WithDeadline(ctx, ends)
+		defer cancel()
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			err = conn.SetDeadline(ends)
+		}
+		return conn, err
+	}
 }
 
 // connected lifts the deadline of a new connection. Those that pgx makes to
@@ -204,6 +216,7 @@ func (o PostgresOptions) open(ctx context.Context, target, dsn string) (*pgPool,
 	}
 	if target == targetPrimary {
 		c.ConnConfig.ValidateConnect = o.fence.admit
+		c.PrepareConn = o.fence.keeps
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {

@@ -176,8 +176,9 @@ func (w *recorder) end() {
 	if w.status != http.StatusSwitchingProtocols {
 		m.duration.WithLabelValues(route).Observe(took.Seconds())
 	}
+	// /health is asked all the time; what is wrong is told when it becomes so.
 	log := w.s.o.Log.Debug
-	if w.status >= http.StatusBadRequest || (w.r.Method != http.MethodGet && w.r.Method != http.MethodHead) {
+	if route != "/health" && w.status >= http.StatusBadRequest || (w.r.Method != http.MethodGet && w.r.Method != http.MethodHead) {
 		log = w.s.o.Log.Info
 	}
 	log("request",

@@ -57,6 +57,7 @@ func TestPostgresConfigFaults(t *testing.T) {
 	for section, want := range map[string]string{
 		"":                         "edge.yml:2:19: store.postgres.primary: must be a connection string",
 		"primary: \"db1 hunter2\"": "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
+		"primary: \"postgers://a:hunter2@db1/d\"":            "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
 		"primary: \"postgres://a:hunter2/x@db1/d\"":          "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
 		good + ", replica: \"postgres://a:hunter2/x@db1/d\"": "store.postgres.replica: is not a connection string of PostgreSQL",
 		good + ", max_lag: 1s":                               "store.postgres.max_lag: means nothing without replica",

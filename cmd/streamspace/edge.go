@@ -99,6 +99,8 @@ type edge struct {
 	places       *places          // of a cluster's edge; of one alone, viewers has the bound
 	access       *accesslog.Log   // nil: off
 
+	databaseHealth databaseHealth
+
 	arrivals  *arrivals
 	lingering listen.Lingering // of all public listeners
 	public    []net.Listener

@@ -421,27 +421,6 @@ func (e *edge) hints(ctx context.Context) []api.Hint {
 	return missing
 }
 
-// health asks every part; it never answers from memory.
-func (e *edge) health(ctx context.Context) api.Health {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // below the 5 s that load balancers commonly wait
-	defer cancel()
-	h := api.Health{Version: version, Database: "connected", Redis: "disabled", Agents: e.hub.Agents(), Draining: e.standsAside()}
-	if err := e.store.Ping(ctx); err != nil {
-		h.Database = "unavailable"
-		if errors.Is(err, store.ErrDiskFull) {
-			h.Database = "disk_full"
-		}
-		e.log.Warn("health: the database can't take a write", zap.Error(err))
-	}
-	if e.config.Redis != nil {
-		h.Redis = "connected"
-		if err := e.coord.Ping(ctx); err != nil {
-			h.Redis = "disconnected"
-		}
-	}
-	return h
-}
-
 // storeError gives an agent's refusal the code by which session decides what to
 // do next.
 func storeError(err error) *store.Error {

@@ -111,7 +111,7 @@ func (c *Client) departed(l *link, why error) error {
 	}
 	// The edge ends the older of two tunnels before it welcomes the newer, which
 	// may be on its way here.
-	if l.replaced || codeOf(why) == CodeSuperseded && len(c.book.dialing) > 0 {
+	if l.replaced || l.retired || codeOf(why) == CodeSuperseded && len(c.book.dialing) > 0 {
 		why = errReplaced
 	}
 	if c.book.links[l.node] != l {

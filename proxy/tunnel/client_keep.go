@@ -8,8 +8,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// errReplaced is for a tunnel in whose place the client itself has another.
-var errReplaced = errors.New("this agent has another tunnel to the same edge")
+// errReplaced is for a tunnel in whose place the client itself has another, to the
+// same edge or to one that is a home.
+var errReplaced = errors.New("this agent has another tunnel in its place")
 
 // keepHome has a tunnel to a home, or tries to, for as long as it is one.
 func (c *Client) keepHome(node string, keeper *homeKeeper) {

@@ -291,6 +291,14 @@ func TestOfTwoTunnelsToOneEdgeTheNewerCounts(t *testing.T) {
 	if err := client.departed(newer, errLeft); !errors.Is(err, errLeft) || len(client.book.links) != 0 {
 		t.Errorf("the newer one ends with %v, and %d are left", err, len(client.book.links))
 	}
+	last := link(4)
+	if err := client.arrived(last); err != nil {
+		t.Fatal(err)
+	}
+	last.retired = true // else its end is told as a tunnel that is missed
+	if err := client.departed(last, errLeft); !errors.Is(err, errReplaced) {
+		t.Errorf("one in whose place are those to other edges ends with %v", err)
+	}
 }
 
 func TestAnAgentRemovedByOneEdgeEndsForAll(t *testing.T) {

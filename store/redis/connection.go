@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -15,10 +16,25 @@ func (c *Coord) lose(err error) {
 		return
 	}
 	c.o.Metrics.connected.Set(0)
-	c.o.Log.Warn("Redis does not answer; until it does, other edges are not heard of, and rates and used tickets count on this edge alone", zap.Error(err))
+	c.o.Log.Warn(whatIsWrong(err)+"; until it is mended other edges are not heard of, and rates, wrong keys and the viewers of sessions and users are counted by this edge alone", zap.Error(err))
 	select {
 	case c.lost <- struct{}{}:
 	default:
+	}
+}
+
+// whatIsWrong is why Redis is of no use, with the setting to look at where one is
+// at fault.
+func whatIsWrong(err error) string {
+	switch {
+	case goredis.IsAuthError(err):
+		return "Redis, or a Sentinel, refuses this edge; give it the right redis.username and redis.password_file, or sentinel_username and sentinel_password_file"
+	case goredis.IsPermissionError(err):
+		return "Redis forbids its user what edges need; allow it scripts, and the keys and channels that begin with redis.key_prefix"
+	case errors.Is(err, goredis.Nil): // a question for the master's address
+		return "the Sentinels watch no master of the name in redis.sentinel_master"
+	default:
+		return "Redis does not answer"
 	}
 }
 

@@ -84,17 +84,30 @@ var ErrDSN = errors.New(`is not a connection string of PostgreSQL; write it like
 
 // CheckDSN tells whether text is a connection string.
 func CheckDSN(text string) error {
-	if _, err := pgxpool.ParseConfig(text); err != nil || text == "" {
-		return ErrDSN
+	_, err := parseDSN(text)
+	return err
+}
+
+// parseDSN refuses what pgx takes for a list of key=value without any key that it
+// knows, and so for a server on this host: a URL whose scheme is misspelt.
+func parseDSN(text string) (*pgxpool.Config, error) {
+	scheme, _, isURL := strings.Cut(text, "://")
+	isURL = isURL && !strings.ContainsAny(scheme, "= ")
+	if text == "" || isURL && scheme != "postgres" && scheme != "postgresql" {
+		return nil, ErrDSN
 	}
-	return nil
+	c, err := pgxpool.ParseConfig(text)
+	if err != nil {
+		return nil, ErrDSN
+	}
+	return c, nil
 }
 
 // poolConfig is how connections to dsn are made.
 func (o PostgresOptions) poolConfig(dsn string) (*pgxpool.Config, error) {
-	c, err := pgxpool.ParseConfig(dsn)
+	c, err := parseDSN(dsn)
 	if err != nil {
-		return nil, ErrDSN
+		return nil, err
 	}
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 	if o.PgBouncer {

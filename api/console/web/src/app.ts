@@ -1,5 +1,5 @@
 import { Changes } from "./api/changes.ts";
-import { api, isAborted, isLoggedOut, NoAnswer } from "./api/client.ts";
+import { api, isAborted, isLoggedOut, isPassing } from "./api/client.ts";
 import type { Me, SessionWish } from "./api/types.ts";
 import { Backoff } from "./backoff.ts";
 import { consolePage } from "./console/console.ts";
@@ -126,7 +126,7 @@ export class App implements Omit<Context, "me" | "changes"> {
         const end = new AbortController();
         return { me, changes: new Changes(end.signal), end };
       } catch (error) {
-        if (!(error instanceof NoAnswer)) throw error;
+        if (!isPassing(error)) throw error;
         this.put(waitingPage(error.message));
         await new Promise((resolve) => setTimeout(resolve, backoff.next()));
       }
@@ -154,10 +154,10 @@ function waitingPage(words: string): HTMLElement {
     { class: "centred" },
     h(
       "div",
-      { class: "card message", role: "status" },
+      { class: "card message", role: "status", "data-testid": "waiting" },
       h("div", { class: "spinner", "aria-hidden": "true" }),
       h("h1", {}, "One moment"),
-      h("p", {}, `${words} Trying again…`),
+      h("p", {}, `${sentence(words)} Trying again…`),
     ),
   );
 }

@@ -30,6 +30,10 @@ export class NoAnswer extends Error {
 /** The person is not logged in, or no longer. */
 export const isLoggedOut = (error: unknown): boolean => error instanceof Problem && error.status === 401;
 
+/** The edge, or its database, is away for a while: asking again helps. */
+export const isPassing = (error: unknown): error is Error =>
+  error instanceof NoAnswer || (error instanceof Problem && error.status === 503);
+
 /** The caller no longer wants the answer. */
 export const isAborted = (error: unknown): boolean => error instanceof DOMException && error.name === "AbortError";
 

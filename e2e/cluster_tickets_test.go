@@ -101,25 +101,41 @@ func TestClusterTicketsAreUsedOnce(t *testing.T) {
 	once("another primary")
 }
 
-// TestRestartOfAnEdgeAloneEndsItsTickets: it knows nothing of those of before.
-func TestRestartOfAnEdgeAloneEndsItsTickets(t *testing.T) {
+// TestTicketsOfAnEdgeAlone: it leaves the next process what it knows of them, unless
+// it is killed.
+func TestTicketsOfAnEdgeAlone(t *testing.T) {
 	in := startEdgeAndAgent(t, "  - {name: demo, type: demo}", "")
 	id := in.running(nil).ID
 	ctx := testContext(t)
-	used, unused := in.ticket(id, "view"), in.ticket(id, "view")
-	viewer, err := in.view(ctx, used)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = viewer.Close()
-	in.process.kill()
-	in.startEdge()
-	in.agentsOnline(1)
-	in.becomes(id, "running")
-	for name, ticket := range map[string]string{"used": used, "unused": unused} {
-		if again, err := in.view(ctx, ticket); err == nil || !strings.Contains(err.Error(), "status 401") {
-			t.Errorf("a ticket of the process before (%s): %v, %v", name, again, err)
+	use := func(ticket string) {
+		t.Helper()
+		viewer, err := in.view(ctx, ticket)
+		if err != nil {
+			t.Fatal(err)
 		}
+		_ = viewer.Close()
+	}
+	refused := func(name, ticket string) {
+		t.Helper()
+		if again, err := in.view(ctx, ticket); err == nil || !strings.Contains(err.Error(), "status 401") {
+			t.Errorf("%s: %v, %v", name, again, err)
+		}
+	}
+	back := func() {
+		in.startEdge()
+		in.agentsOnline(1)
+		in.becomes(id, "running")
+	}
+	used, later, unused := in.ticket(id, "view"), in.ticket(id, "view"), in.ticket(id, "view")
+	use(used)
+	in.process.stop()
+	back()
+	refused("used before a restart", used)
+	use(later)
+	in.process.kill()
+	back()
+	for name, ticket := range map[string]string{"used before the restart": used, "used before the kill": later, "not used": unused} {
+		refused(name, ticket)
 	}
 	in.visit(ctx, id)
 }

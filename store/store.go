@@ -228,7 +228,7 @@ type Store interface {
 
 	// TicketLedger is the id of the ledger that notes the use of tickets which are
 	// made now. A ticket names it and is good for nothing once there is another: a
-	// Store that notes in memory has a new one after each start.
+	// Store that notes in memory has a new one when it was not closed before.
 	TicketLedger() string
 	// UseTicket notes that the ticket of that id is used, and tells whether it
 	// may be: once, by whoever comes first at any edge of this store, and never if

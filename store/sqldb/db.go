@@ -3,6 +3,8 @@ package sqldb
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
@@ -35,5 +37,16 @@ type engine interface {
 // Ping starts a write and takes it back.
 func (db *DB) Ping(ctx context.Context) error { return db.ping(ctx) }
 
+// closeTimeout is for a ledger of maxTickets, which takes a fraction of it.
+const closeTimeout = 10 * time.Second
+
 // Close waits for calls that run.
-func (db *DB) Close() error { return db.close() }
+func (db *DB) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var kept error
+	if db.tickets != nil { // it is not there yet when opening failed
+		kept = db.tickets.close(ctx, db.engine)
+	}
+	return errors.Join(kept, db.close())
+}

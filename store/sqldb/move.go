@@ -31,7 +31,7 @@ const moveBatch = 500
 // all is there or nothing. The file must not be in use by an edge; it stays as
 // it is, but for its schema, which is brought up to date. progress, if not nil,
 // is told after each batch how many rows of a table are there. The use of tickets
-// is in no table of SQLite, and need not be: they name a ledger that ends here.
+// stays behind: they name a ledger that ends here.
 func MoveToPostgres(ctx context.Context, path string, o PostgresOptions, progress func(table string, rows, of int)) (moved []Moved, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("there is no database to move: %w", err)
@@ -85,8 +85,8 @@ func (e *postgres) longTransaction(ctx context.Context, work func(querier) error
 	return fault(ctx, err)
 }
 
-// table is one as SQLite describes it. PostgreSQL has the same tables with the
-// same columns.
+// table is one that is moved, as SQLite describes it. PostgreSQL has the same
+// tables with the same columns.
 type table struct {
 	name    string
 	columns []string
@@ -125,7 +125,7 @@ func move(ctx context.Context, source, target querier, progress func(string, int
 
 func tablesOf(ctx context.Context, source querier) ([]*table, error) {
 	tables, err := all(ctx, source, func(t *table) []any { return []any{&t.name} },
-		`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name <> 'goose_db_version' ORDER BY name`)
+		`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name NOT IN ('goose_db_version', 'ticket_ledger', 'used_tickets') ORDER BY name`)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,11 @@ func openSQLite(ctx context.Context, path string) (*DB, []Step, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("the database %s can't be used: %w", e.path, err), e.close())
 	}
-	return &DB{engine: e, writer: sqliteQuerier{e.writer, e}, reader: sqliteQuerier{e.reader, e}, tickets: newMemoryLedger()}, steps, nil
+	tickets := newMemoryLedger()
+	if err := tickets.resume(ctx, e); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("the use of tickets in the database %s can't be read: %w", e.path, err), e.close())
+	}
+	return &DB{engine: e, writer: sqliteQuerier{e.writer, e}, reader: sqliteQuerier{e.reader, e}, tickets: tickets}, steps, nil
 }
 
 // openSQLiteFile leaves what is in the file as it is.

@@ -13,6 +13,7 @@ type ledger interface {
 	current() string
 	use(ctx context.Context, ledger, id string, expires time.Time) (first bool, err error)
 	purge(ctx context.Context) error
+	close(ctx context.Context, file engine) error
 }
 
 func (db *DB) TicketLedger() string { return db.tickets.current() }
@@ -73,3 +74,6 @@ func (l *tableLedger) purge(ctx context.Context) error {
 		}
 	}
 }
+
+// close has nothing to do: each use is in the table.
+func (l *tableLedger) close(context.Context, engine) error { return nil }

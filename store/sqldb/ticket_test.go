@@ -31,18 +31,58 @@ func wantFirst(t *testing.T, l ledger, of, id string, expires time.Time, want bo
 	}
 }
 
-func TestAStartOfAnEdgeOnSQLiteEndsItsTickets(t *testing.T) {
-	path := t.TempDir() + "/streamspace.db"
+func TestTicketsOutliveARestartOfAnEdgeOnSQLite(t *testing.T) {
+	path, soon := t.TempDir()+"/streamspace.db", time.Now().Add(time.Hour)
 	first := openAt(t, path)
 	ledger := first.TicketLedger()
-	wantFirst(t, first.tickets, ledger, "used", time.Now().Add(time.Hour), true)
+	wantFirst(t, first.tickets, ledger, "used", soon, true)
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second := openAt(t, path)
-	for _, id := range []string{"used", "not used"} {
-		wantFirst(t, second.tickets, ledger, id, time.Now().Add(time.Hour), false)
+	if _, err := first.UseTicket(context.Background(), ledger, "too late", soon); store.CodeOf(err) != store.Unavailable {
+		t.Errorf("a use after the end: %v", err)
 	}
+	if err := openAt(t, path).Close(); err != nil { // who makes no ticket leaves all as it was
+		t.Fatal(err)
+	}
+	second := openAt(t, path)
+	wantFirst(t, second.tickets, ledger, "used", soon, false)
+	wantFirst(t, second.tickets, ledger, "not used", soon, true)
+	if second.TicketLedger() != ledger {
+		t.Error("it has another ledger")
+	}
+}
+
+func TestAStartOfAnEdgeOnSQLiteThatWasKilledEndsItsTickets(t *testing.T) {
+	path, soon := t.TempDir()+"/streamspace.db", time.Now().Add(time.Hour)
+	first := openAt(t, path)
+	ledger := first.TicketLedger()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	killed := openAt(t, path)
+	wantFirst(t, killed.tickets, ledger, "used", soon, true)
+	third := openAt(t, path)
+	for _, id := range []string{"used", "not used"} {
+		wantFirst(t, third.tickets, ledger, id, soon, false)
+	}
+	if third.TicketLedger() == ledger {
+		t.Error("it goes on with a ledger that lacks a use")
+	}
+}
+
+func TestWhatALedgerHasForgottenIsKeptOverARestart(t *testing.T) {
+	path, now := t.TempDir()+"/streamspace.db", time.Now()
+	first := openAt(t, path)
+	ledger := first.TicketLedger()
+	l := first.tickets.(*memoryLedger)
+	wantFirst(t, l, ledger, "forgotten", now.Add(time.Minute), true)
+	l.forget(now.Add(2 * time.Minute))
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The clock is where the ticket would be good again.
+	wantFirst(t, openAt(t, path).tickets, ledger, "forgotten", now.Add(time.Minute), false)
 }
 
 func TestATicketIsNeverUsableTwiceHoweverLateTheSecondUse(t *testing.T) {

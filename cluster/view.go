@@ -93,7 +93,10 @@ func (c *Cluster) follow(ctx context.Context) {
 		if list, err := c.list(ctx); err == nil {
 			c.setBlind(false)
 			c.apply(ctx, list, &checks)
-			failing = false
+			if failing {
+				failing = false
+				c.o.Log.Info("the other edges are heard of again")
+			}
 		} else if ctx.Err() == nil && !failing {
 			failing = true
 			c.setBlind(true)

@@ -222,6 +222,8 @@ func (m *Manager) keepHouse(ctx context.Context) {
 		defer ticker.Stop()
 		rereads = ticker.C
 	}
+	rechecking := outage{log: m.o.Log, failed: "sessions that may wait for this edge could not be looked for; trying again every few seconds", over: "sessions that may wait for this edge are looked for again"}
+	rereading := outage{log: m.o.Log, failed: "the sessions could not be read again; trying again later", over: "the sessions have been read again"}
 	m.purge(ctx)
 	for {
 		select {
@@ -230,12 +232,12 @@ func (m *Manager) keepHouse(ctx context.Context) {
 		case <-beats.C:
 			m.storeBeats(ctx)
 		case <-rechecks.C:
-			m.recheck(ctx)
+			rechecking.tell(ctx, m.recheck(ctx))
 			m.tellWatched()
 		case <-rereads:
-			m.catchUp(ctx)
+			rereading.tell(ctx, m.reread(ctx))
 		case <-m.outdated:
-			m.catchUp(ctx)
+			rereading.tell(ctx, m.reread(ctx))
 		case <-purges.C:
 			m.purge(ctx)
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -21,11 +19,12 @@ func moving() []store.State {
 }
 
 // recheck asks for a look at sessions that the store has as unreachable, or as
-// starting without their agent, although their agents have tunnels here. This edge writes no such row, but another one
-// may have, which had no tunnel and has left since: then nothing else would ever
-// ask for that look. Where there are other edges, it also finds the sessions for
-// which something is to be done and whose event was lost.
-func (m *Manager) recheck(ctx context.Context) {
+// starting without their agent, although their agents have tunnels here. This
+// edge writes no such row, but another one may have, which had no tunnel and has
+// left since: then nothing else would ever ask for that look. Where there are
+// other edges, it also finds the sessions for which something is to be done and
+// whose event was lost.
+func (m *Manager) recheck(ctx context.Context) error {
 	began, wrong := time.Now(), false
 	err := m.eachOf(ctx, moving(), func(s *store.Session) {
 		doubted := s.State == store.Unreachable || s.State == store.Starting && s.Reason != ""
@@ -38,9 +37,7 @@ func (m *Manager) recheck(ctx context.Context) {
 	if err == nil && !wrong {
 		m.noteChecked(began)
 	}
-	if err != nil && ctx.Err() == nil {
-		m.o.Log.Warn("sessions that may wait for this edge could not be looked for; trying again in a few seconds", zap.Error(err))
-	}
+	return err
 }
 
 // outdatedRow tells whether another edge has written to the session since its row
@@ -50,13 +47,6 @@ func (m *Manager) outdatedRow(s *store.Session) bool {
 	defer m.mu.Unlock()
 	r := m.live[s.ID]
 	return m.clustered() && (r == nil || r.row == nil || !r.row.UpdatedAt.Equal(s.UpdatedAt))
-}
-
-// catchUp is reread for whom its failure is no reason to stop.
-func (m *Manager) catchUp(ctx context.Context) {
-	if err := m.reread(ctx); err != nil && ctx.Err() == nil {
-		m.o.Log.Warn("the sessions could not be read again; trying again later", zap.Error(err))
-	}
 }
 
 // reread reads every session that has not ended and asks for a look at those

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
@@ -144,10 +142,9 @@ func (m *Manager) rosterOutdated() {
 func (m *Manager) keepRoster(ctx context.Context) {
 	tick := time.NewTicker(rosterEvery)
 	defer tick.Stop()
+	reading := outage{log: m.o.Log, failed: "the agents could not be read; sessions are placed by asking the database each time until they can", over: "the agents are read again"}
 	for {
-		if err := m.readRoster(ctx); err != nil && ctx.Err() == nil {
-			m.o.Log.Warn("the agents could not be read; sessions are placed by asking the database each time until they can", zap.Error(err))
-		}
+		reading.tell(ctx, m.readRoster(ctx))
 		if !sleep(ctx, rosterPause) {
 			return
 		}

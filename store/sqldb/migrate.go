@@ -41,12 +41,8 @@ func schemaOf(dialect goose.Dialect, folder string, db *sql.DB) (*goose.Provider
 // fail because it is done already. One that gets no lock on a table in the time that
 // it allows itself is tried again until ctx ends.
 func migrate(ctx context.Context, p *goose.Provider) ([]Step, error) {
-	stored, known, err := p.GetVersions(ctx)
-	if err != nil {
-		return nil, fault(ctx, err)
-	}
-	if stored > known {
-		return nil, fmt.Errorf("its schema has version %d and this program knows versions up to %d; run the newer program that wrote it, or restore a backup from before the upgrade", stored, known)
+	if err := isKnown(ctx, p); err != nil {
+		return nil, err
 	}
 	var steps []Step
 	for {
@@ -72,7 +68,22 @@ func migrate(ctx context.Context, p *goose.Provider) ([]Step, error) {
 	}
 }
 
+// isKnown wants a schema that no newer program has made.
+func isKnown(ctx context.Context, p *goose.Provider) error {
+	stored, known, err := p.GetVersions(ctx)
+	if err != nil {
+		return fault(ctx, err)
+	}
+	if stored > known {
+		return fmt.Errorf("its schema has version %d and this program knows versions up to %d; run the newer program that wrote it, or restore a backup from before the upgrade", stored, known)
+	}
+	return nil
+}
+
 func status(ctx context.Context, p *goose.Provider) ([]Step, error) {
+	if err := isKnown(ctx, p); err != nil {
+		return nil, err
+	}
 	all, err := p.Status(ctx)
 	if err != nil {
 		return nil, fault(ctx, err)
@@ -108,7 +119,7 @@ func MigratePostgres(ctx context.Context, o PostgresOptions) (done []Step, err e
 }
 
 // PostgresSchema returns all steps that this program knows, those that are
-// applied with their time.
+// applied with their time. A schema that a newer program has made is an error.
 func PostgresSchema(ctx context.Context, o PostgresOptions) (steps []Step, err error) {
 	err = o.withSchema(ctx, func(ctx context.Context, p *goose.Provider) error {
 		steps, err = status(ctx, p)

@@ -87,9 +87,12 @@ func TestAPostgresOfANewerProgramIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Exec(database, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)")
-	_, err := OpenPostgres(t.Context(), o)
-	if err == nil || !strings.Contains(err.Error(), "version 9999") || !strings.Contains(err.Error(), "run the newer program") {
-		t.Errorf("got %v", err)
+	_, opened := OpenPostgres(t.Context(), o)
+	_, told := PostgresSchema(t.Context(), o)
+	for _, err := range []error{opened, told} {
+		if err == nil || !strings.Contains(err.Error(), "version 9999") || !strings.Contains(err.Error(), "run the newer program") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

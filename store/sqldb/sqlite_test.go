@@ -134,6 +134,7 @@ func TestADatabaseOfBeforeAnnouncedEndsKeepsItsSessions(t *testing.T) {
 	for _, undo := range []string{
 		"ALTER TABLE sessions DROP COLUMN ends_at", "ALTER TABLE sessions DROP COLUMN ends_because",
 		"ALTER TABLE sessions DROP COLUMN refusals", "DROP INDEX sessions_owned", "DROP INDEX sessions_moving", "DROP TABLE owners", "DROP TABLE drained_nodes",
+		"DROP TABLE ticket_ledger", "DROP TABLE used_tickets",
 		"DROP INDEX sessions_ended", "ALTER TABLE sessions DROP COLUMN ended_at",
 		"CREATE INDEX sessions_ended ON sessions (updated_at) WHERE state IN ('terminated', 'failed')",
 		"DELETE FROM goose_db_version WHERE version_id >= 2",

@@ -104,7 +104,7 @@ func (m *Manager) known(s *store.Session, r *record) view {
 	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
 	if s.AgentID != "" {
 		v.reach, v.since, v.why = m.reach(s.AgentID)
-		if v.reach == left && s.State != store.Pending && r.begun.After(v.since) {
+		if m.clustered() && v.reach == left && s.State != store.Pending && r.begun.After(v.since) {
 			v.reach = away // an edge that has it again has placed the session there since
 		}
 		if m.clustered() && v.reach == away {

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/streamspace-dev/streamspace-edge/store"
@@ -38,6 +40,42 @@ func TestAStartThatIsTakenAfterADoubtIsToldNoMore(t *testing.T) {
 		w.want(s.ID, store.Failed, "the desktop did not start within")
 		if h.starts != 1 {
 			t.Errorf("it was told %d times after it had answered", h.starts)
+		}
+	})
+}
+
+// TestAStartThatItsAgentLeftBeforeGoesElsewhereAtOnce: it left as the session was
+// about to be told to it.
+func TestAStartThatItsAgentLeftBeforeGoesElsewhereAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fuse{Store: openStore(t), left: -1}
+		w := newWorld(t, f)
+		w.run()
+		synctest.Wait()
+		h := w.join("a")
+		w.set(h, mood{stuck: true})
+		goesOn := make(chan struct{})
+		f.at = func(done bool) {
+			if !done {
+				f.mend(-1)
+				<-goesOn
+			}
+		}
+		f.mend(2) // it is stored, then it is starting
+		s := w.create()
+		w.want(s.ID, store.Pending, "")
+		other := w.join("b")
+		w.leave(h)
+		pass(time.Second)
+		close(goesOn)
+		pass(time.Second)
+		w.want(s.ID, store.Running, "")
+		if got := w.runs(other); !slices.Equal(got, []string{s.ID}) {
+			t.Errorf("the other agent runs %v", got)
+		}
+		w.end()
+		if err := f.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -78,4 +79,41 @@ func TestAStartThatItsAgentLeftBeforeGoesElsewhereAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestWhoTakesOverCountsFromTheLatestStart: it has missed that the session was lost,
+// as it ran or before, and is started at the same agent again.
+func TestWhoTakesOverCountsFromTheLatestStart(t *testing.T) {
+	for _, ran := range []bool{true, false} {
+		t.Run(fmt.Sprintf("it ran %v", ran), func(t *testing.T) {
+			inCluster(t, 2, func(o *Options) { o.RestartLost = true }, func(t *testing.T, c *cluster) {
+				h := c.join("a", c.edges)
+				if !ran {
+					h.slow = never
+				}
+				s := c.create(c.edges[0])
+				driver := c.driver(s.ID)
+				for !driver.drives(&store.Session{ID: s.ID}) { // the other one is to miss that it is on no agent, too
+					s = c.create(c.edges[0])
+				}
+				pass(50 * time.Second)
+				c.setDeaf(true)
+				c.mu.Lock()
+				delete(h.running, s.ID)
+				h.slow = 50 * time.Second
+				generation := h.homes[driver]
+				c.mu.Unlock()
+				driver.m.AgentState(h.agent.ID, generation, Observed{Session: s.ID, State: ObservedFailed, Reason: "no edge was heard of", Lost: true})
+				pass(recheckEvery + time.Second)
+				c.want(s.ID, store.Starting, "")
+				c.setDeaf(false)
+				c.kill(driver)
+				pass(30 * time.Second)
+				c.want(s.ID, store.Starting, "")
+				pass(30 * time.Second)
+				c.want(s.ID, store.Running, "")
+				c.checkQuiet()
+			})
+		})
+	}
 }

@@ -221,3 +221,26 @@ func TestTheReasonOfARestartTellsWhy(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestARemovedAgentThatIsAwayIsGoneAtOnce, also where this edge had lost it before it
+// got its sessions, by another one.
+func TestARemovedAgentThatIsAwayIsGoneAtOnce(t *testing.T) {
+	inCluster(t, 2, nil, func(t *testing.T, c *cluster) {
+		h := c.join("a", c.edges)
+		c.drop(h, c.edges[0], false)
+		pass(time.Second)
+		s := c.create(c.edges[0])
+		c.want(s.ID, store.Running, "")
+		c.drop(h, c.edges[1], false)
+		pass(time.Minute)
+		c.want(s.ID, store.Unreachable, "its agent is away")
+		if err := c.edges[0].m.DeleteAgent(t.Context(), h.agent.ID); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		c.want(s.ID, store.Terminated, "its agent was removed")
+		if _, err := c.store.Agent(t.Context(), h.agent.ID); store.CodeOf(err) != store.NotFound {
+			t.Errorf("the agent: %v", err)
+		}
+	})
+}

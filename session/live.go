@@ -12,6 +12,11 @@ type record struct {
 	seen  time.Time      // when it was first seen as it is: other edges' clocks, and their changes, are not this one's
 	begun time.Time      // when it was first seen as starting, or further, at its agent
 
+	placed struct { // by this edge, the latest time
+		agentID string
+		at      time.Time
+	}
+
 	viewers int
 	untold  bool      // viewers came or went and no event told it
 	told    string    // what viewers are told from now on; empty: nothing

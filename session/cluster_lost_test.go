@@ -221,3 +221,59 @@ func TestTheReasonOfARestartTellsWhy(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestARemovedAgentThatIsAwayIsGoneAtOnce, also where this edge had lost it before it
+// got its sessions, by another one.
+func TestARemovedAgentThatIsAwayIsGoneAtOnce(t *testing.T) {
+	inCluster(t, 2, nil, func(t *testing.T, c *cluster) {
+		h := c.join("a", c.edges)
+		c.drop(h, c.edges[0], false)
+		pass(time.Second)
+		s := c.create(c.edges[0])
+		c.want(s.ID, store.Running, "")
+		c.drop(h, c.edges[1], false)
+		pass(time.Minute)
+		c.want(s.ID, store.Unreachable, "its agent is away")
+		if err := c.edges[0].m.DeleteAgent(t.Context(), h.agent.ID); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Second)
+		c.want(s.ID, store.Terminated, "its agent was removed")
+		if _, err := c.store.Agent(t.Context(), h.agent.ID); store.CodeOf(err) != store.NotFound {
+			t.Errorf("the agent: %v", err)
+		}
+	})
+}
+
+// TestADesktopThatNobodyWantsEndsOnceTheEdgesAgree: its agent came back to an edge
+// that took another one for its driver.
+func TestADesktopThatNobodyWantsEndsOnceTheEdgesAgree(t *testing.T) {
+	inCluster(t, 2, nil, func(t *testing.T, c *cluster) {
+		h := c.join("a", c.edges[:1])
+		s := c.create(c.edges[0])
+		for c.edges[0].drives(&store.Session{ID: s.ID}) {
+			s = c.create(c.edges[0])
+		}
+		c.drop(h, c.edges[0], false)
+		if _, err := c.edges[0].m.Stop(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		pass(11 * time.Minute)
+		c.want(s.ID, store.Terminated, "did not come back")
+		c.mu.Lock()
+		c.edges[0].blind = true
+		c.mu.Unlock()
+		c.connect(h, c.edges[0])
+		if got := c.runs(h); !slices.Contains(got, s.ID) {
+			t.Fatal("it has ended before")
+		}
+		c.mu.Lock()
+		c.edges[0].blind = false
+		c.mu.Unlock()
+		c.rethink()
+		pass(stopAgain + time.Second)
+		if got := c.runs(h); slices.Contains(got, s.ID) {
+			t.Errorf("the agent still runs %v", got)
+		}
+	})
+}

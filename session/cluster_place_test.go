@@ -159,3 +159,40 @@ func (c *cluster) createAtOnce(times int, code store.Code, ask func(i int) *stor
 	}
 	return taken, refused
 }
+
+// TestEdgesThatDifferDoNotWriteWithoutEnd: one takes the agent for gone to which
+// another one gives the session, as the edge that has its tunnel stands still.
+func TestEdgesThatDifferDoNotWriteWithoutEnd(t *testing.T) {
+	differ := func(o *Options) {
+		there := o.Node == "edge-1"
+		o.Drives = func(*store.Session) bool { return true }
+		o.Reachable = func(string) bool { return there }
+	}
+	inCluster(t, 2, differ, func(t *testing.T, c *cluster) {
+		h := c.join("a", nil)
+		if _, err := c.store.EnrolAgent(t.Context(), h.agent); err != nil {
+			t.Fatal(err)
+		}
+		pass(connectGrace)
+		writes := c.edges[1].own.Subscribe(t.Context())
+		s, err := c.edges[1].m.Create(t.Context(), &store.Session{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		for end := time.After(10 * time.Second); seen < 1000; {
+			select {
+			case e := <-writes:
+				if e.ID == s.ID {
+					seen++
+				}
+				continue
+			case <-end:
+			}
+			break
+		}
+		if seen > 40 {
+			t.Errorf("%d writes within 10 s", seen)
+		}
+	})
+}

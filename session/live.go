@@ -12,6 +12,11 @@ type record struct {
 	seen  time.Time      // when it was first seen as it is: other edges' clocks, and their changes, are not this one's
 	begun time.Time      // when it was first seen as starting, or further, at its agent
 
+	placed struct { // by this edge, the latest time
+		agentID string
+		at      time.Time
+	}
+
 	viewers int
 	untold  bool      // viewers came or went and no event told it
 	told    string    // what viewers are told from now on; empty: nothing
@@ -35,6 +40,19 @@ type record struct {
 
 // is tells whether the session was in that state when its row was last seen.
 func (r *record) is(state store.State) bool { return r.row != nil && r.row.State == state }
+
+// sameStart tells whether s is as far as the row that was last seen, or further, by
+// the same start. That it was pending in between may not have been seen.
+func (r *record) sameStart(s *store.Session) bool {
+	switch {
+	case r.row == nil || r.is(store.Pending) || r.row.AgentID != s.AgentID:
+		return false
+	case s.State == store.Starting:
+		return r.is(store.Starting) && r.row.Refusals.Count == s.Refusals.Count
+	default:
+		return true
+	}
+}
 
 // unended tells whether the row was seen and had not ended.
 func (r *record) unended() bool { return r.row != nil && !r.row.Ended() }
@@ -85,7 +103,7 @@ func (m *Manager) trackRow(s *store.Session) (viewers int) {
 	if s.State == store.Running && !before.is(store.Running) {
 		r.idleFrom = time.Now()
 	}
-	if s.State != store.Pending && (before.row == nil || before.is(store.Pending) || before.row.AgentID != s.AgentID) {
+	if s.State != store.Pending && !before.sameStart(s) {
 		r.begun = time.Now()
 	}
 	if s.State == store.Pending && (before.is(store.Running) || before.is(store.Unreachable)) {

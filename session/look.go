@@ -104,7 +104,7 @@ func (m *Manager) known(s *store.Session, r *record) view {
 	v.used, v.unstored, v.idleFrom = r.used, r.unstored, r.idleFrom
 	if s.AgentID != "" {
 		v.reach, v.since, v.why = m.reach(s.AgentID)
-		if v.reach == left && s.State != store.Pending && r.begun.After(v.since) {
+		if m.clustered() && v.reach == left && s.State != store.Pending && r.begun.After(v.since) {
 			v.reach = away // an edge that has it again has placed the session there since
 		}
 		if m.clustered() && v.reach == away {
@@ -240,7 +240,9 @@ func (m *Manager) stopUnwanted(ctx context.Context, s *store.Session) (again tim
 			if s.Ended() || s.State == store.Pending || s.AgentID != agentID { // else the next step takes it in
 				delete(l.reports, s.ID)
 			}
-		case wanted(s, agentID), !l.up, !m.drivesAt(s.ID, agentID):
+		case wanted(s, agentID), !l.up:
+		case !m.drivesAt(s.ID, agentID): // who does may not know, and no row tells of a change
+			again = earliest(again, now.Add(stopAgain))
 		case now.Before(farewellEnds):
 			again = earliest(again, farewellEnds)
 		case now.Before(r.stopped.Add(stopAgain)):

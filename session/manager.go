@@ -83,6 +83,7 @@ const (
 	startAgain     = time.Second      // a start without an ack is repeated after this, while its agent is there
 	stopAgain      = 10 * time.Second // an acked stop is repeated after this, until the end is reported
 	farewell       = time.Second      // viewers hear of the end before the desktop goes, or are cut off by it after this
+	placeAgain     = time.Second      // what another edge, which sees other agents, has undone is done again after this
 	roomAgain      = 30 * time.Second // a session without an agent is placed anew at least this often
 	maxRefusals    = 5                // failed starts before a session is given up
 	activityGrain  = time.Minute      // LastActivity is written again after this at the earliest

@@ -136,8 +136,14 @@ func total(counts map[string]int) (n int) {
 // can't start it. Without one the session waits; the answer is until when.
 func (m *Manager) replace(ctx context.Context, s *store.Session) (time.Time, error) {
 	m.mu.Lock()
-	found := m.foundAt(s.ID)
+	found, undone := m.foundAt(s.ID), time.Time{}
+	if placed := m.record(s.ID).placed; placed.agentID != s.AgentID {
+		undone = placed.at
+	}
 	m.mu.Unlock()
+	if again := undone.Add(placeAgain); time.Now().Before(again) {
+		return again, nil
+	}
 	if found != "" {
 		return time.Now(), m.assign(ctx, s, found, "", nil)
 	}
@@ -189,10 +195,20 @@ func (m *Manager) assign(ctx context.Context, s *store.Session, agentID, reason 
 	_, changed, err := m.changing("", change, func(change func(*store.Session) error) (*store.Session, error) {
 		return m.o.Store.PlaceSession(ctx, s.ID, fits, change)
 	})
+	if err == nil && changed {
+		m.notePlaced(s.ID, agentID)
+	}
 	if err == nil && changed && fits != nil {
 		m.o.Metrics.placements.WithLabelValues(placed).Inc()
 	}
 	return err
+}
+
+func (m *Manager) notePlaced(id, agentID string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.record(id)
+	r.placed.agentID, r.placed.at = agentID, time.Now()
 }
 
 // foundAt is an agent that has the session already although no edge learnt that

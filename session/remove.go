@@ -21,11 +21,10 @@ func (m *Manager) DeleteAgent(ctx context.Context, id string) error {
 	l := m.links[id]
 	if l == nil {
 		l = m.link(id)
-		l.since = time.Now()
 	}
 	l.removing = true
 	if !l.up { // counts only while no other edge has it
-		l.left, l.why = true, "its agent was removed"
+		l.left, l.why, l.since = true, "its agent was removed", time.Now()
 	}
 	m.kickPlacedOn(id)
 	m.mu.Unlock()

@@ -31,7 +31,7 @@ func (m *Manager) start(ctx context.Context, s *store.Session) (time.Time, error
 	err = m.command(ctx, l, func(ctx context.Context, s *store.Session) error { return m.o.Start(ctx, s, generation) }, s)
 	switch {
 	case err == nil:
-		return time.Now().Add(m.limits.startTimeout), nil // its report comes before
+		return time.Now(), nil // until when to wait for it
 	case ctx.Err() != nil:
 		return time.Time{}, ctx.Err()
 	}
@@ -129,7 +129,9 @@ func (m *Manager) assume(s *store.Session, err error) {
 	switch {
 	case err == nil && (r == nil || !alive(r.State)):
 		l.reports[s.ID] = &report{Observed: Observed{Session: s.ID, State: ObservedStarting}, assumed: true}
-	case err == nil || r == nil || !r.assumed:
+	case err == nil:
+		r.unanswered = false
+	case r == nil || !r.assumed:
 	case isRefused:
 		delete(l.reports, s.ID)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -16,7 +17,10 @@ import (
 	"github.com/streamspace-dev/streamspace-edge/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(processors)
+	goleak.VerifyTestMain(m)
+}
 
 // world is an edge with a store and some agents, in virtual time. The agents'
 // end of the tunnel is played by host; everything else is real.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package session
+
+const processors = 0 // as many as there are

@@ -48,14 +48,7 @@ func dieAmidCreate(t *testing.T, victim, step int, before bool) {
 	}
 	c.kill(c.edges[victim])
 	pass(2 * time.Minute)
-	if len(c.twice) > 0 {
-		t.Errorf("ran on two agents at once: %v", c.twice)
-	}
-	for id := range acknowledged {
-		if s := c.session(id); s.State != store.Running && (s.State != store.Failed || s.Reason == "") {
-			t.Errorf("an acknowledged session is %s (%q)", s.State, s.Reason)
-		}
-	}
+	c.checkKept(acknowledged)
 	c.checkQuiet()
 	c.close(t)
 }

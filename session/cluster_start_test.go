@@ -410,14 +410,7 @@ func dieTogether(t *testing.T, restart bool, victim, step int, before bool) {
 	pass(20 * time.Second)
 	c.connect(a, c.living()[0])
 	pass(2 * time.Minute)
-	if len(c.twice) > 0 {
-		t.Errorf("at two agents at once: %v", c.twice)
-	}
-	for id := range acknowledged {
-		if s := c.session(id); s.State != store.Running && (s.State != store.Failed || s.Reason == "") {
-			t.Errorf("an acknowledged session is %s (%q)", s.State, s.Reason)
-		}
-	}
+	c.checkKept(acknowledged)
 	c.checkQuiet()
 	c.close(t)
 }

@@ -292,6 +292,20 @@ func (c *cluster) want(id string, state store.State, words string) {
 	}
 }
 
+// checkKept wants each session that was acknowledged to run, or to have failed with
+// a reason, and none to have been at two agents at once.
+func (c *cluster) checkKept(acknowledged map[string]bool) {
+	c.t.Helper()
+	if len(c.twice) > 0 {
+		c.t.Errorf("at two agents at once: %v", c.twice)
+	}
+	for id := range acknowledged {
+		if s := c.session(id); s.State != store.Running && (s.State != store.Failed || s.Reason == "") {
+			c.t.Errorf("an acknowledged session is %s (%q)", s.State, s.Reason)
+		}
+	}
+}
+
 // checkQuiet checks that exactly what the store says runs where it says, that
 // every living edge has the same rows, and that none has anything left.
 func (c *cluster) checkQuiet() {

@@ -34,6 +34,21 @@ func eventually(t *testing.T, ask func() error) {
 	}
 }
 
+// synchronousStandby makes a standby of primary for which commits wait from now on.
+func synchronousStandby(t *testing.T, primary *pgserver.Server) *pgserver.Server {
+	t.Helper()
+	standby := primary.Standby("standby")
+	primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+	primary.Exec("postgres", "SELECT pg_reload_conf()")
+	eventually(t, func() error {
+		if state := primary.Exec("postgres", "SELECT sync_state FROM pg_stat_replication"); state != "sync" {
+			return fmt.Errorf("the standby is %q", state)
+		}
+		return nil
+	})
+	return standby
+}
+
 // writers create sessions until they are stopped, and remember which were
 // acknowledged.
 type writers struct {
@@ -116,15 +131,7 @@ func TestFailoverLosesNothingThatWasAcknowledged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			primary := pgserver.Start(t)
 			database := primary.NewDatabase()
-			standby := primary.Standby("standby")
-			primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-			primary.Exec("postgres", "SELECT pg_reload_conf()")
-			eventually(t, func() error {
-				if state := primary.Exec("postgres", "SELECT sync_state FROM pg_stat_replication"); state != "sync" {
-					return fmt.Errorf("the standby is %q", state)
-				}
-				return nil
-			})
+			standby := synchronousStandby(t, primary)
 			hosts := []string{primary.Host(), standby.Host()}
 			if c.bouncer {
 				hosts = []string{pgserver.StartBouncer(t, primary, DefaultMaxConns).Host(), pgserver.StartBouncer(t, standby, DefaultMaxConns).Host()}
@@ -356,9 +363,7 @@ func TestWhatTheStandbyHasNotIsNotAcknowledgedToWhoAsksAgain(t *testing.T) {
 	ctx := context.Background()
 	primary := pgserver.Start(t)
 	database := primary.NewDatabase()
-	standby := primary.Standby("standby")
-	primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-	primary.Exec("postgres", "SELECT pg_reload_conf()")
+	standby := synchronousStandby(t, primary)
 	db := openPostgres(t, PostgresOptions{Primary: primary.DSN(database), Timeout: 2 * time.Second})
 	standby.Suspend()
 	row := newRow("")

@@ -157,15 +157,7 @@ func TestATicketIsUsedOnceByEdgesThatUseItAtOnce(t *testing.T) {
 func TestFailoverForgetsNoTicket(t *testing.T) {
 	primary := pgserver.Start(t)
 	database := primary.NewDatabase()
-	standby := primary.Standby("standby")
-	primary.Exec("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-	primary.Exec("postgres", "SELECT pg_reload_conf()")
-	eventually(t, func() error {
-		if state := primary.Exec("postgres", "SELECT sync_state FROM pg_stat_replication"); state != "sync" {
-			return fmt.Errorf("the standby is %q", state)
-		}
-		return nil
-	})
+	standby := synchronousStandby(t, primary)
 	o := PostgresOptions{Primary: pgserver.DSN(database, primary.Host(), standby.Host())}
 	edges := []*DB{openPostgres(t, o), openPostgres(t, o)}
 	var users sync.WaitGroup

@@ -103,6 +103,7 @@ drain: {timeout: 12s}
 		f.doors = append(f.doors, &installation{t: t, URL: "https://" + f.links.doors[i].addr, APIKey: f.edges[i].APIKey})
 	}
 	f.writeRoots()
+	f.joined() // before an agent comes: it would move when it hears of a better home
 	for i := range fleetSize {
 		t.Cleanup(func() { endLeftovers(t, f.agentFolder(i)) }) // runs when its agent has ended
 		f.startAgent(i)
@@ -220,20 +221,13 @@ func (in *installation) get(path string, into any) error {
 	return json.Unmarshal(answer, into)
 }
 
-// settled waits until every edge that runs sees all of these as online, no
-// others, and every agent that runs at two of them. It may be at a third for as
-// long as a stream there lasts.
-func (f *fleet) settled() {
+// joined waits until every edge that runs sees all of these as online, and no
+// others.
+func (f *fleet) joined() {
 	f.t.Helper()
 	want := f.working()
-	agents := 0
-	for _, a := range f.agents {
-		if a != nil && !a.ended() {
-			agents++
-		}
-	}
 	for _, in := range want {
-		eventually(f.t, in.URL+" sees the cluster as it is", func() error {
+		eventually(f.t, in.URL+" sees the edges as they are", func() error {
 			nodes, err := in.nodes()
 			if err != nil {
 				return err
@@ -242,13 +236,32 @@ func (f *fleet) settled() {
 			if len(nodes) != len(want) || len(online) != len(want) {
 				return fmt.Errorf("it knows the nodes %v", nodes)
 			}
+			return nil
+		})
+	}
+}
+
+// settled waits until the edges have joined and see every agent that runs at two
+// of them. It may be at a third for as long as a stream there lasts.
+func (f *fleet) settled() {
+	f.t.Helper()
+	f.joined()
+	edges := f.working()
+	agents := 0
+	for _, a := range f.agents {
+		if a != nil && !a.ended() {
+			agents++
+		}
+	}
+	for _, in := range edges {
+		eventually(f.t, in.URL+" sees the agents as they are", func() error {
 			hosts, err := in.hosts()
 			if err != nil {
 				return err
 			}
 			there := 0
 			for _, h := range hosts {
-				if h.Status == "online" && len(h.Homes) >= min(2, len(want)) {
+				if h.Status == "online" && len(h.Homes) >= min(2, len(edges)) {
 					there++
 				}
 			}

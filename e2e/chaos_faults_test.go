@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -149,8 +150,41 @@ func chaosFaults() []fault {
 		beforeEdge("black hole between viewers and an edge", chaos.Trouble{Hold: chaos.BothWays}),
 		beforeEdge("latency of 50 ms between viewers and an edge", chaos.Trouble{Delay: 50 * time.Millisecond}),
 		beforeEdge("resets between viewers and an edge", chaos.Trouble{Reset: true}),
+		{"an edge's clock jumps", ofEdge, func(r *chaosRun, pick uint64) (trouble, error) {
+			name := edgeName(r.edge(pick))
+			return jump(name, pick, r.f.clocks.of[name].Set), nil
+		}},
+		{"an agent's clock jumps", ofAgent, func(r *chaosRun, pick uint64) (trouble, error) {
+			name := agentName(r.agent(pick))
+			return jump(name, pick, r.f.clocks.of[name].Set), nil
+		}},
+		{"the clock of PostgreSQL's primary jumps", ofDatabase, func(r *chaosRun, pick uint64) (trouble, error) {
+			return jump("the primary", pick, r.f.primary.SetClock), nil
+		}},
+		{"the clock of Redis' master jumps", ofRedis, func(r *chaosRun, pick uint64) (trouble, error) {
+			master, err := r.f.redisMaster()
+			if err != nil {
+				return trouble{}, err
+			}
+			return jump("the master", pick, master.SetClock), nil
+		}},
 	}
 }
+
+// jump has a clock be ahead or behind by some minutes, and right again in the
+// end: by a jump in the other direction.
+func jump(victim string, pick uint64, set func(ahead time.Duration)) trouble {
+	ahead := clockJump
+	if pick>>32%2 == 1 { // not what chooses the victim
+		ahead = -ahead
+	}
+	set(ahead)
+	return trouble{victim: fmt.Sprintf("%s, by %s", victim, ahead), touches: nobody, heal: func() { set(0) }, goals: noGap}
+}
+
+// clockJump is longer than what any lease, check or hop token lasts, and shorter
+// than tickets do: these end by PostgreSQL's clock.
+const clockJump = 20 * time.Minute
 
 func (r *chaosRun) edge(pick uint64) int { return int(pick % uint64(len(r.f.edges))) }
 

@@ -33,12 +33,13 @@ type chaosPlan struct {
 	duration time.Duration // of the steps together; 0: every fault once, and shortPairs
 	folder   string        // of the report; empty: only the log has it
 	redis    string
+	faults   string // only those with this in their names
 }
 
 func readChaosPlan(t *testing.T) (p chaosPlan) {
 	t.Helper()
 	var err error
-	p.seed, p.redis, p.folder = 1, redisSentinels, os.Getenv("CHAOS_OUT")
+	p.seed, p.redis, p.folder, p.faults = 1, redisSentinels, os.Getenv("CHAOS_OUT"), os.Getenv("CHAOS_FAULTS")
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
 		p.seed, err = strconv.ParseUint(text, 10, 64)
 	}
@@ -73,6 +74,9 @@ func TestChaos(t *testing.T) {
 	if plan.redis == redisCluster { // whose nodes tell each other's own addresses, which no link has
 		faults = slices.DeleteFunc(faults, func(f fault) bool { return strings.HasSuffix(f.name, "and Redis") })
 	}
+	if faults = slices.DeleteFunc(faults, func(f fault) bool { return !strings.Contains(f.name, plan.faults) }); len(faults) == 0 {
+		t.Fatalf("CHAOS_FAULTS=%q is in no fault's name; docs/chaos.md has them", plan.faults)
+	}
 	names := make([]string, len(faults))
 	for i, f := range faults {
 		names[i] = f.name
@@ -103,7 +107,7 @@ func TestChaos(t *testing.T) {
 
 func startChaos(t *testing.T, plan chaosPlan) *chaosRun {
 	t.Helper()
-	size := fleetPlan{consoles: 18, desktops: 2, viewers: 200 / watchedShare, picture: 32 << 10, pace: 200 * time.Millisecond, check: time.Second, linked: true, redis: plan.redis}
+	size := fleetPlan{consoles: 18, desktops: 2, viewers: 200 / watchedShare, picture: 32 << 10, pace: 200 * time.Millisecond, check: time.Second, linked: true, clocks: watchedShare == 1, redis: plan.redis}
 	r := &chaosRun{t: t, f: startFleetOf(t, size), agents: map[string]string{}}
 	r.d = r.f.populate()
 	hosts, err := r.f.edges[0].hosts()

@@ -32,6 +32,7 @@ type fleet struct {
 	agents           []*process
 	consoles         []*randomServer
 	links            links // of plan.linked
+	clocks           clocks
 
 	mu   sync.Mutex
 	pids map[string]int // of edges and agents by name
@@ -48,6 +49,7 @@ type fleetPlan struct {
 	// linked: databases, edges and agents reach each other by links that can be
 	// brought into trouble, and PostgreSQL by PgBouncers.
 	linked bool
+	clocks bool   // databases, edges and agents have a wall clock each that can be set
 	redis  string // one of the words below
 	more   string // of each edge's config
 }
@@ -76,6 +78,9 @@ func startFleet(t *testing.T) *fleet {
 func startFleetOf(t *testing.T, plan fleetPlan) *fleet {
 	t.Helper()
 	f := &fleet{t: t, plan: plan, folder: t.TempDir(), agents: make([]*process, fleetSize), pids: map[string]int{}}
+	if plan.clocks {
+		f.clocks = newClocks(t)
+	}
 	store, redis := f.startDatabases()
 	unhealthy := 2
 	if plan.blind {
@@ -123,7 +128,7 @@ func (f *fleet) agentFolder(i int) string {
 func (f *fleet) startEdge(i int) {
 	f.t.Helper()
 	in := f.edges[i]
-	in.process = start(f.t, "edge", "--config", f.edgeFile(i))
+	in.process = f.clocks.start(f.t, edgeName(i), "edge", "--config", f.edgeFile(i))
 	f.started(edgeName(i), in.process)
 	in.serves(f.edgeFolder(0)) // the first one wrote the key that is all edges'
 }
@@ -173,7 +178,7 @@ runtimes:
 %s
 `, strings.Join(seeds, ", "), i+1, filepath.Join(f.folder, "join.token"), filepath.Join(f.folder, "roots.pem"),
 		filepath.Join(f.agentFolder(i), "agent"), 2*(f.plan.consoles+f.plan.desktops)+10, strings.Join(endpoints, ", "), processRuntime))
-	f.agents[i] = start(f.t, "agent", "--config", file)
+	f.agents[i] = f.clocks.start(f.t, agentName(i), "agent", "--config", file)
 	f.started(agentName(i), f.agents[i])
 }
 

@@ -70,7 +70,11 @@ func (f *fleet) caller(conn net.Conn) string {
 // store.postgres and redis.
 func (f *fleet) startDatabases() (store, redis string) {
 	f.t.Helper()
-	f.primary = pgserver.Start(f.t)
+	if f.plan.clocks {
+		f.primary = pgserver.StartWithClock(f.t)
+	} else {
+		f.primary = pgserver.Start(f.t)
+	}
 	f.standby = f.primary.Standby("standby")
 	f.acknowledgeAtStandby()
 	hosts := []string{f.primary.Host(), f.standby.Host()}
@@ -85,16 +89,20 @@ func (f *fleet) startDatabases() (store, redis string) {
 		store += ", timeout: 10s"
 	}
 
+	var settings []string
+	if f.plan.clocks {
+		settings = []string{redistest.OwnClock}
+	}
 	behind := func(addr string) string { return f.links.add(f.t, &f.links.redis, f.plan.linked, addr, f.caller) }
 	switch f.plan.redis {
 	case redisSentinels:
-		f.links.sentinels = redistest.StartSentinelsBehind(f.t, behind)
+		f.links.sentinels = redistest.StartSentinelsBehind(f.t, behind, settings...)
 		return store, fmt.Sprintf("sentinel_master: %s, addrs: [%s]", redistest.MasterName, strings.Join(quoted(f.links.sentinels.Addrs), ", "))
 	case redisCluster:
-		f.links.cluster = redistest.StartCluster(f.t, 3, 3)
+		f.links.cluster = redistest.StartCluster(f.t, 3, 3, settings...)
 		return store, fmt.Sprintf("cluster: true, addrs: [%s]", strings.Join(quoted(f.links.cluster.Addrs), ", "))
 	default:
-		f.redis = redistest.Start(f.t)
+		f.redis = redistest.Start(f.t, settings...)
 		return store, fmt.Sprintf("addrs: [%q]", behind(f.redis.Addr))
 	}
 }

@@ -102,6 +102,11 @@ func environment(t *testing.T) []string {
 
 func startWith(t *testing.T, environment []string, args ...string) *process {
 	t.Helper()
+	return startProgram(t, program, environment, args...)
+}
+
+func startProgram(t *testing.T, program string, environment []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(program, args...), output: &lockedBuffer{}, exited: make(chan struct{})}
 	p.cmd.Env = environment
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/streamspace-dev/streamspace-edge/store/storetest/hostclock"
 )
 
 // hang is how long a start or a change may take, only so that a hang becomes a
@@ -33,14 +35,18 @@ type Server struct {
 	dir    string
 	args   []string // what the process is started with, but its ports
 	tls    bool
+	clock  *hostclock.Clock // nil: this machine's
 	log    *bytes.Buffer
 	cmd    *exec.Cmd
 	exited chan struct{}
 	mu     sync.Mutex
 }
 
+// OwnClock among a server's settings gives it a clock that SetClock sets.
+const OwnClock = "# a clock of its own"
+
 // Start starts one server that keeps nothing on disk. settings are lines of
-// redis.conf, such as "maxmemory 2mb".
+// redis.conf, such as "maxmemory 2mb", or OwnClock.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s := prepare(t, settings...)
@@ -57,6 +63,9 @@ func prepare(t testing.TB, settings ...string) *Server {
 	}, settings...)
 	for _, line := range settings {
 		s.tls = s.tls || strings.HasPrefix(line, "tls-cert-file ")
+	}
+	if slices.Contains(settings, OwnClock) {
+		s.clock = hostclock.New(t, s.dir)
 	}
 	s.write("redis.conf", config...)
 	s.args = []string{filepath.Join(s.dir, "redis.conf")}
@@ -85,6 +94,9 @@ func (s *Server) Run() {
 	s.mu.Lock()
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	if s.clock != nil {
+		s.cmd.Env = append(os.Environ(), s.clock.Preload()...)
+	}
 	s.cmd.SysProcAttr = dieWithParent()
 	err := s.cmd.Start()
 	exited := make(chan struct{})
@@ -124,6 +136,19 @@ func (s *Server) Kill() {
 
 // Pause stops the process, as kill -STOP does: the port stays open and nobody answers.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// SetClock has the wall clock of the host of a server that runs be so much ahead.
+func (s *Server) SetClock(ahead time.Duration) {
+	s.t.Helper()
+	s.clock.Set(ahead)
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true})
+	defer func() { _ = c.Close() }()
+	told, err := c.Time(context.Background()).Result()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.clock.IsTold(told)
+}
 
 // Resume ends a Pause.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }

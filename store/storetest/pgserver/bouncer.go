@@ -53,7 +53,7 @@ server_idle_timeout = 1
 // Run starts it, also again after Kill, and waits until it answers.
 func (b *Bouncer) Run() {
 	b.t.Helper()
-	b.process = start(b.t, filepath.Join(b.folder, "log"), syscall.SIGTERM, "/usr/sbin/pgbouncer", filepath.Join(b.folder, "pgbouncer.ini"))
+	b.process = start(b.t, filepath.Join(b.folder, "log"), syscall.SIGTERM, nil, "/usr/sbin/pgbouncer", filepath.Join(b.folder, "pgbouncer.ini"))
 	b.process.await(func(ctx context.Context) error {
 		conn, err := pgx.Connect(ctx, b.DSN("postgres"))
 		if err != nil {

@@ -22,9 +22,9 @@ type process struct {
 	ended chan struct{} // closed when it has been waited for
 }
 
-// start starts a program whose output goes to the file log. When this program
-// dies it gets the signal orphaned.
-func start(t testing.TB, log string, orphaned syscall.Signal, name string, args ...string) *process {
+// start starts a program whose output goes to the file log, with more in its
+// environment. When this program dies it gets the signal orphaned.
+func start(t testing.TB, log string, orphaned syscall.Signal, more []string, name string, args ...string) *process {
 	t.Helper()
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -32,7 +32,7 @@ func start(t testing.TB, log string, orphaned syscall.Signal, name string, args 
 	}
 	defer out.Close()
 	p := &process{t: t, name: name, log: log, cmd: exec.Command(name, args...), ended: make(chan struct{})}
-	p.cmd.Dir = "/"
+	p.cmd.Dir, p.cmd.Env = "/", append(os.Environ(), more...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential(t), Setpgid: true, Pdeathsig: orphaned}
 	if err := p.cmd.Start(); err != nil {

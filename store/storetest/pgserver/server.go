@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/streamspace-dev/streamspace-edge/store/storetest/hostclock"
 )
 
 // What every server is asked with. The password has what URLs escape and is
@@ -39,12 +41,26 @@ type Server struct {
 	folder  string // of all its files
 	port    int
 	process *process
+	clock   *hostclock.Clock // nil: this machine's
 }
 
 // Start makes a new and empty server.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{t: t, folder: makeFolder(t)}
+	return startIn(t, makeFolder(t), nil)
+}
+
+// StartWithClock is Start for a server that, as its standbys, has a clock of its
+// own, which SetClock sets.
+func StartWithClock(t testing.TB) *Server {
+	t.Helper()
+	folder := makeFolder(t)
+	return startIn(t, folder, hostclock.New(t, folder))
+}
+
+func startIn(t testing.TB, folder string, clock *hostclock.Clock) *Server {
+	t.Helper()
+	s := &Server{t: t, folder: folder, clock: clock}
 	password := filepath.Join(s.folder, "password")
 	if err := os.WriteFile(password, []byte(Password+"\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -66,6 +82,9 @@ func Start(t testing.TB) *Server {
 func (s *Server) Standby(name string) *Server {
 	s.t.Helper()
 	standby := &Server{t: s.t, folder: makeFolder(s.t), port: freePort(s.t)}
+	if s.clock != nil {
+		standby.clock = hostclock.New(s.t, standby.folder)
+	}
 	standby.Rejoin(s, name)
 	return standby
 }
@@ -89,7 +108,11 @@ func (s *Server) data() string { return filepath.Join(s.folder, "data") }
 // answers.
 func (s *Server) Run() {
 	s.t.Helper()
-	s.process = start(s.t, filepath.Join(s.folder, "log"), syscall.SIGQUIT, program("postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
+	var clock []string
+	if s.clock != nil {
+		clock = s.clock.Preload()
+	}
+	s.process = start(s.t, filepath.Join(s.folder, "log"), syscall.SIGQUIT, clock, program("postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "shared_buffers=16MB", "-c", "max_connections=300",
 		"-c", "fsync=off", // what is killed here is the server and not the machine
 		"-c", "wal_level=replica", "-c", "hot_standby=on", "-c", "wal_keep_size=64MB", "-c", "log_min_messages=warning", "-c", "log_min_error_statement=panic")
@@ -115,6 +138,17 @@ func (s *Server) Suspend() { s.process.signalAll(syscall.SIGSTOP) }
 
 // Resume goes on after Suspend.
 func (s *Server) Resume() { s.process.signalAll(syscall.SIGCONT) }
+
+// SetClock has the wall clock of the host of a server that runs be so much ahead.
+func (s *Server) SetClock(ahead time.Duration) {
+	s.t.Helper()
+	s.clock.Set(ahead)
+	told, err := strconv.ParseInt(s.Exec("postgres", "SELECT extract(epoch FROM clock_timestamp())::bigint"), 10, 64)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.clock.IsTold(time.Unix(told, 0))
+}
 
 // Promote makes a standby the primary and waits until it takes writes.
 func (s *Server) Promote() {

@@ -152,12 +152,15 @@ func (s *RawSocket) askNow(fd uintptr) (done bool) {
 
 // failed is the error of a call as net tells it. waited is what came of the wait.
 func (s *RawSocket) failed(call string, waited, errno error) error {
+	if waited == nil && errno == nil {
+		return nil // without the allocation below: this is each call's
+	}
 	var of *net.OpError
 	switch {
 	case errors.As(waited, &of):
 		of.Op = call // instead of raw-read
 		return waited
-	case waited != nil || errno == nil:
+	case waited != nil:
 		return waited
 	default:
 		return &net.OpError{Op: call, Net: "tcp", Source: s.conn.LocalAddr(), Addr: s.conn.RemoteAddr(), Err: os.NewSyscallError(call, errno)}

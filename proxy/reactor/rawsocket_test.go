@@ -13,6 +13,24 @@ import (
 	"time"
 )
 
+// TestRawSocketAllocatesNothing: a small HTTP request makes five calls.
+func TestRawSocketAllocatesNothing(t *testing.T) {
+	near, far := tcpPair(t)
+	defer near.Close()
+	defer far.Close()
+	a, b := NewRawSocket(near), NewRawSocket(far)
+	buffer := make([]byte, 1)
+	if n := testing.AllocsPerRun(100, func() {
+		_, written := a.Write(buffer)
+		_, read := b.Read(buffer)
+		if written != nil || read != nil {
+			t.Error(written, read)
+		}
+	}); n != 0 {
+		t.Errorf("a byte from one to the other makes %v allocations", n)
+	}
+}
+
 // TestRawSocketIsAsTheConnection: bytes, ends and errors are those that the
 // connection's own calls tell.
 func TestRawSocketIsAsTheConnection(t *testing.T) {

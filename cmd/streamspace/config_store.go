@@ -68,7 +68,7 @@ func (c *storeConfig) validate(f *faults) {
 		f.add("store.postgres.primary", "%s", err)
 	}
 	if p.Replica != "" {
-		if err := sqldb.CheckDSN(p.Replica); err != nil {
+		if err := sqldb.CheckReplicaDSN(p.Replica); err != nil {
 			f.add("store.postgres.replica", "%s", err)
 		}
 	} else if f.has("store.postgres.max_lag") {

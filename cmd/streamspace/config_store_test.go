@@ -44,7 +44,7 @@ store:
 	}
 
 	config = defaultEdgeConfig()
-	if err := parseConfig("edge.yml", []byte(smallestEdge+"store: {postgres: {primary: \"host=db1\"}}\n"), config); err != nil {
+	if err := parseConfig("edge.yml", []byte(smallestEdge+"store: {postgres: {primary: \"host=db1\", replica: \"host=db2 sslmode=prefer\"}}\n"), config); err != nil {
 		t.Fatal(err)
 	}
 	if o := config.Store.Postgres.options(); o.Reserve != sqldb.DefaultReserve || config.dataDir() != defaultDataDir {
@@ -57,18 +57,19 @@ func TestPostgresConfigFaults(t *testing.T) {
 	for section, want := range map[string]string{
 		"":                         "edge.yml:2:19: store.postgres.primary: must be a connection string",
 		"primary: \"db1 hunter2\"": "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
-		"primary: \"postgers://a:hunter2@db1/d\"":            "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
-		"primary: \"postgres://a:hunter2/x@db1/d\"":          "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
-		good + ", replica: \"postgres://a:hunter2/x@db1/d\"": "store.postgres.replica: is not a connection string of PostgreSQL",
-		good + ", max_lag: 1s":                               "store.postgres.max_lag: means nothing without replica",
-		good + ", replica: \"host=db2\", max_lag: 1m":        "store.postgres.max_lag: 1m0s is too long; at most 10s",
-		good + ", password_file: /does/not/exist":            "store.postgres.password_file: can't be read: open /does/not/exist",
-		good + ", max_conns: 0":                              "store.postgres.max_conns: 0 is out of range; 1 to 1000",
-		good + ", reserve: -1":                               "store.postgres.reserve: -1 is out of range; 0 to 1000",
-		good + ", timeout: 1ms":                              "store.postgres.timeout: 1ms is too short; at least 500ms",
-		good + ", reserve_after: 0":                          "store.postgres.reserve_after: 0s is too short; at least 1ms",
-		good + ", password: hunter2":                         "store.postgres.password: unknown key",
-		good + "}, sqlite: {path: /x":                        "edge.yml:2:19: store.postgres: choose only one of sqlite and postgres",
+		"primary: \"postgers://a:hunter2@db1/d\"":                   "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
+		"primary: \"postgres://a:hunter2/x@db1/d\"":                 "edge.yml:2:29: store.postgres.primary: is not a connection string of PostgreSQL",
+		good + ", replica: \"postgres://a:hunter2/x@db1/d\"":        "store.postgres.replica: is not a connection string of PostgreSQL",
+		good + ", replica: \"postgres://a:hunter2@db1,db2:5433/d\"": "store.postgres.replica: has several hosts (db1:5432, db2:5433); name one",
+		good + ", max_lag: 1s":                                      "store.postgres.max_lag: means nothing without replica",
+		good + ", replica: \"host=db2\", max_lag: 1m":               "store.postgres.max_lag: 1m0s is too long; at most 10s",
+		good + ", password_file: /does/not/exist":                   "store.postgres.password_file: can't be read: open /does/not/exist",
+		good + ", max_conns: 0":                                     "store.postgres.max_conns: 0 is out of range; 1 to 1000",
+		good + ", reserve: -1":                                      "store.postgres.reserve: -1 is out of range; 0 to 1000",
+		good + ", timeout: 1ms":                                     "store.postgres.timeout: 1ms is too short; at least 500ms",
+		good + ", reserve_after: 0":                                 "store.postgres.reserve_after: 0s is too short; at least 1ms",
+		good + ", password: hunter2":                                "store.postgres.password: unknown key",
+		good + "}, sqlite: {path: /x":                               "edge.yml:2:19: store.postgres: choose only one of sqlite and postgres",
 	} {
 		err := parseConfig("edge.yml", []byte(smallestEdge+"store: {postgres: {"+section+"}}\n"), defaultEdgeConfig())
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {

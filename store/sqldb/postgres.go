@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -86,6 +87,23 @@ var ErrDSN = errors.New(`is not a connection string of PostgreSQL; write it like
 func CheckDSN(text string) error {
 	_, err := parseDSN(text)
 	return err
+}
+
+// CheckReplicaDSN is CheckDSN for a replica, which is one host: what one standby
+// has replayed says nothing of another.
+func CheckReplicaDSN(text string) error {
+	c, err := parseDSN(text)
+	if err != nil {
+		return err
+	}
+	first := &c.ConnConfig.Config
+	for _, other := range first.Fallbacks { // also the same host without TLS
+		if other.Host != first.Host || other.Port != first.Port {
+			return fmt.Errorf("has several hosts (%s:%d, %s:%d); name one standby, the nearest: how far it is behind is measured, and says nothing of another",
+				first.Host, first.Port, other.Host, other.Port)
+		}
+	}
+	return nil
 }
 
 // parseDSN refuses what pgx takes for a list of key=value without any key that it

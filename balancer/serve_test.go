@@ -95,6 +95,18 @@ func TestUpgradedConnectionsCarryEverything(t *testing.T) {
 	if state := e.Pools()[0].Upstreams[0]; state.Active != 1 || state.Upgraded != 1 {
 		t.Errorf("%+v", state)
 	}
+	eventually(t, "nobody but the loop looks at the client's connection", func() bool {
+		for i := range e.visits {
+			l := &e.visits[i]
+			l.mu.Lock()
+			looks := l.first != nil && l.first.client != nil
+			l.mu.Unlock()
+			if looks {
+				return false
+			}
+		}
+		return true
+	})
 	random := make([]byte, 3<<20)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(random)
 	go func() {

@@ -36,6 +36,7 @@ func (s *serving) goOn(l *link, protocol string) {
 			s.joined(reactor.Joined{By: "client", Cause: err})
 			return
 		}
+		s.handOver()
 		s.b.options.Reactor.Join(ctx, reactor.Side{Conn: client, Name: "client", Ahead: ahead},
 			reactor.Side{Conn: upstream, Name: "upstream", Ahead: said}, "edge", s.joined)
 	}, func() {

@@ -10,7 +10,7 @@ import (
 
 // visit is one request that is being served.
 type visit struct {
-	client   net.Conn // of the server's; only its state is looked at
+	client   net.Conn // of the server's; only its state is looked at; nil: not any more
 	once     bool     // it can't be sent again once an upstream may have seen some of it
 	attempts int      // that have failed so far
 	asked    *link    // has the request's head and waits for the body; nil: none
@@ -108,6 +108,14 @@ func (v *visit) leave() {
 	l.n--
 }
 
+// handOver is for a client whose connection is somebody else's from here on, who
+// finds out for himself when it ends.
+func (v *visit) handOver() {
+	v.list.mu.Lock()
+	defer v.list.mu.Unlock()
+	v.client = nil
+}
+
 // lookAfter is how old a request is before anybody asks whether its client is
 // still there: most are over by then.
 const lookAfter = 500 * time.Millisecond
@@ -127,7 +135,7 @@ func (l *visitList) abortLeft(now time.Time) (orphans []func(status int)) {
 	l.mu.Lock() // no visit leaves the list meanwhile, so none is another request's already
 	defer l.mu.Unlock()
 	for v := l.first; v != nil && now.Sub(v.came) >= lookAfter; v = v.after {
-		if hasLeft(v.client) {
+		if v.client != nil && hasLeft(v.client) {
 			if orphan := v.abort(); orphan != nil {
 				orphans = append(orphans, orphan)
 			}

@@ -316,3 +316,37 @@ func TestCloseEndsConnectionsThatAreLeft(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoLooksAtAConnectionWhileALoopTakesIt finds the one below or none. Run with
+// -race it shows that looking is allowed then: the balancer looks for clients that
+// have left.
+func TestWhoLooksAtAConnectionWhileALoopTakesIt(t *testing.T) {
+	both(t, func(t *testing.T, r *Reactor) {
+		near, far := tlsPair(t, tls.VersionTLS13)
+		defer far.Close()
+		transport := near.NetConn().(*Transport)
+		below := transport.NetConn()
+		var looking sync.WaitGroup
+		begun, taken := make(chan struct{}), make(chan struct{})
+		looking.Go(func() {
+			close(begun)
+			for {
+				if now := transport.NetConn(); now != below && now != nil {
+					t.Errorf("found %v", now)
+				}
+				select {
+				case <-taken:
+					return
+				default:
+				}
+			}
+		})
+		<-begun
+		l := r.Loop()
+		var conn *Conn
+		onLoop(l, func() { conn = l.Add(near, newTestEnd()) })
+		close(taken)
+		looking.Wait()
+		onLoop(l, func() { conn.Close() })
+	})
+}

@@ -27,6 +27,8 @@ type Transport struct {
 
 	holding sync.Mutex
 	held    *[]byte // what TLS writes until release; nil: it is sent at once
+
+	entering sync.Mutex // guards Conn between enter and NetConn, which others call, too
 }
 
 // maxRecord is how many bytes one record of TLS carries (RFC 8446 section 5.1).
@@ -75,7 +77,11 @@ func NewTransport(conn net.Conn) *Transport {
 	return &Transport{Conn: conn, socket: NewRawSocket(conn)}
 }
 
-func (t *Transport) enter(l *Loop) { t.loop, t.Conn, t.socket = l, nil, nil }
+func (t *Transport) enter(l *Loop) {
+	t.entering.Lock()
+	defer t.entering.Unlock()
+	t.loop, t.Conn, t.socket = l, nil, nil
+}
 
 func (t *Transport) Read(p []byte) (int, error) {
 	if t.loop == nil {
@@ -148,8 +154,13 @@ func (t *Transport) deadline(at time.Time, set func(net.Conn, time.Time) error) 
 	return nil // a loop's connections don't block
 }
 
-// NetConn is the connection below, nil once a loop has taken it.
-func (t *Transport) NetConn() net.Conn { return t.Conn }
+// NetConn is the connection below, nil once a loop has taken it, which may happen
+// at the same time.
+func (t *Transport) NetConn() net.Conn {
+	t.entering.Lock()
+	defer t.entering.Unlock()
+	return t.Conn
+}
 
 // CloseWrite says that no more bytes come, where the connection can say so.
 func (t *Transport) CloseWrite() error {

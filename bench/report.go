@@ -25,6 +25,7 @@ type Report struct {
 	Viewers      int               `json:"viewers"`           // that were asked for; 0: as many as each work has by itself
 	Clients      int               `json:"clients,omitempty"` // of HTTP
 	Rate         int               `json:"rate,omitempty"`    // of HTTP
+	Awake        bool              `json:"awake,omitempty"`   // of HTTP: no core slept
 	Peers        map[string]string `json:"peers"`             // program: version
 	Missing      []string          `json:"missing"`           // packages
 	Verdicts     []Verdict         `json:"verdicts"`

@@ -25,6 +25,7 @@ type Options struct {
 	Seed     uint64        // of a relay's bytes and rhythms
 	Clients  int           // of HTTP: connections at once
 	Rate     int           // of HTTP: requests a second where all systems get the same
+	Awake    bool          // of HTTP: no core sleeps meanwhile
 	Out      string        // folder of the report
 	Keep     bool          // the folder with configs
 	Progress io.Writer     // a line for each measurement
@@ -104,8 +105,15 @@ func (c comparison) run(ctx context.Context, o Options) error {
 	if r.certificate, err = makeCertificate(r.folder); err != nil {
 		return err
 	}
+	if o.Awake {
+		stop, err := keepAwake(r.folder)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	report := &Report{comparison: c, Began: r.began, Version: o.Version, Machine: machine(), Cores: runtime.NumCPU(), OpenFiles: files,
-		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Viewers: o.Viewers, Clients: o.Clients, Rate: o.Rate, Peers: peerVersions(here), Missing: missing}
+		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Viewers: o.Viewers, Clients: o.Clients, Rate: o.Rate, Awake: o.Awake, Peers: peerVersions(here), Missing: missing}
 	err = r.all(ctx, chosen, here, report)
 	if len(report.Measurements) == 0 {
 		return err

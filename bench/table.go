@@ -92,6 +92,9 @@ func (r *Report) otherwise() string {
 	if r.Rate > 0 && r.Rate != DefaultRate {
 		text += fmt.Sprintf(", with %d requests a second in %s", r.Rate, workSteady)
 	}
+	if r.Awake {
+		text += ", with cores that do not sleep"
+	}
 	return text
 }
 

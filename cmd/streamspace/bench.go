@@ -55,6 +55,7 @@ type benchHTTPCommand struct {
 	Duration time.Duration `default:"5s" help:"How long each measurement lasts, without its warm-up; whole seconds."`
 	Clients  int           `default:"${benchClients}" help:"Connections at once."`
 	Rate     int           `default:"${benchRate}" help:"Requests a second in steady, the same for every system."`
+	Awake    bool          `help:"Keep all cores from going to sleep, by programs that run when nobody else wants to: to wake one is dear in a virtual machine, and the sender pays."`
 	Out      string        `default:"bench-report" placeholder:"DIR" help:"Folder of the report, http.html and http.json."`
 	Keep     bool          `help:"Keep the folder with the configs that were used."`
 }
@@ -74,7 +75,7 @@ Examples:
 // Run measures and writes the report.
 func (c *benchHTTPCommand) Run(s *surroundings) error {
 	return runBench(s, "http", bench.HTTP, bench.Options{
-		Works: c.Work, Systems: c.Systems, Rounds: c.Rounds, Duration: c.Duration, Clients: c.Clients, Rate: c.Rate, Out: c.Out, Keep: c.Keep,
+		Works: c.Work, Systems: c.Systems, Rounds: c.Rounds, Duration: c.Duration, Clients: c.Clients, Rate: c.Rate, Awake: c.Awake, Out: c.Out, Keep: c.Keep,
 	})
 }
 

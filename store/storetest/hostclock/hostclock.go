@@ -80,7 +80,11 @@ func (c *Clock) Environ() []string { return []string{variable + "=" + c.file} }
 // Overlay writes what `go build -overlay` takes, and all that it refers to, into
 // folder, and returns its path: a standard library whose time.Now can be set.
 func Overlay(folder string) (file string, err error) {
-	library := filepath.Join(runtime.GOROOT(), "src", "time")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOROOT: %w", err)
+	}
+	library := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
 	source, err := os.ReadFile(filepath.Join(library, "time.go"))
 	if err != nil {
 		return "", fmt.Errorf("the source of Go's library: %w", err)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -85,7 +86,14 @@ func TestWhatPeopleSeeOfADatabaseThatIsAway(t *testing.T) {
 	p.sees("new-desktop")
 	eventually(t, "the edge is healthy", in.healthy)
 	for _, line := range []string{"the database takes no writes", "the database takes writes again"} {
-		if n := strings.Count(in.process.output.String(), line); n != 1 {
+		logged := func() int { return strings.Count(in.process.output.String(), line) }
+		eventually(t, "the log has "+line, func() error { // which comes by a pipe, beside the answer
+			if logged() == 0 {
+				return errors.New("it has not")
+			}
+			return nil
+		})
+		if n := logged(); n != 1 {
 			t.Errorf("%q is logged %d times", line, n)
 		}
 	}

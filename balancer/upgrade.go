@@ -2,8 +2,11 @@ package balancer
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -104,12 +107,40 @@ func (s *serving) answerOld(body *answerBody) {
 	head.SetConnectionClose()
 	body.taken = true
 	s.hijack(func(client net.Conn, _ []byte) {
+		if !s.b.enter() {
+			body.finish()
+			_ = client.Close()
+			return
+		}
+		defer s.b.running.Done()
 		defer client.Close()
 		defer body.finish()
+		defer context.AfterFunc(s.b.ctx, func() {
+			s.abort() // nobody waits any more
+			_ = client.Close()
+		})()
 		if writeHead(client, head) == nil {
-			_, _ = io.Copy(client, body) // who gets less sees no difference, as ever with HTTP/1.0
+			_, _ = io.Copy(patient{client, headLimit}, body) // who gets less sees no difference, as ever with HTTP/1.0
 		}
 	}, body.finish)
+}
+
+// patient writes for as long as the client takes something within each wait. Over
+// TLS, where a write that was late can't be gone on with, it has to take the whole.
+type patient struct {
+	client net.Conn
+	wait   time.Duration
+}
+
+func (p patient) Write(b []byte) (written int, err error) {
+	for {
+		_ = p.client.SetWriteDeadline(time.Now().Add(p.wait)) // fails when it is closed, as the write does
+		n, err := p.client.Write(b[written:])
+		written += n
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return written, err
+		}
+	}
 }
 
 const identity = -2 // what fasthttp calls the length of a body that ends with its connection

@@ -1,54 +1,62 @@
 package bench
 
 import (
-	"os"
-	"path/filepath"
+	"errors"
 	"runtime"
-	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// TestKeepAwakeStepsAside: its programs run when nobody else wants to, do not count
-// as others, and end.
+// TestKeepAwakeStepsAside: its programs run when nobody else wants to, and their CPU
+// does not count as others'.
 func TestKeepAwakeStepsAside(t *testing.T) {
-	dir := t.TempDir()
-	before := running(t, dir)
-	stop, err := keepAwake(dir)
+	all, err := keepAwake(t.TempDir())
+	defer func() {
+		for _, p := range all {
+			p.kill()
+		}
+	}()
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := running(t, dir)
-	if n := len(all) - len(before); n != runtime.NumCPU() {
-		t.Errorf("%d programs for %d cores", n, runtime.NumCPU())
+	if len(all) != runtime.NumCPU() {
+		t.Errorf("%d programs for %d cores", len(all), runtime.NumCPU())
 	}
-	for _, pid := range all {
-		if attr, err := unix.SchedGetAttr(pid, 0); err != nil || attr.Policy != unix.SCHED_IDLE {
+	for _, p := range all {
+		if attr, err := unix.SchedGetAttr(p.pid(), 0); err != nil || attr.Policy != unix.SCHED_IDLE {
 			t.Errorf("%+v, %v", attr, err)
 		}
-		if priority, err := unix.Getpriority(unix.PRIO_PROCESS, pid); err != nil || priority != 20-19 { // as the kernel tells it
-			t.Errorf("priority %d, %v", priority, err)
-		}
 	}
-	stop()
-	if left := running(t, dir); len(left) != 0 {
-		t.Errorf("%d are left", len(left))
+	counts := func(aside []*process) *clock {
+		c, err := (&clock{result: &Measurement{CPU: map[string]float64{}}, aside: aside}).start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	with, without := counts(nil), counts(all)
+	for end := ownUse(t, all) + 1; ownUse(t, all) < end; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := errors.Join(without.stop(), with.stop()); err != nil {
+		t.Fatal(err)
+	}
+	if theirs := with.result.Others - without.result.Others; theirs < 0.5 {
+		t.Errorf("a second of theirs makes %g s of difference", theirs)
 	}
 }
 
-// running are the processes whose folder is dir.
-func running(t *testing.T, dir string) (pids []int) {
+// ownUse is the CPU of processes so far, in seconds.
+func ownUse(t *testing.T, all []*process) (seconds float64) {
 	t.Helper()
-	links, err := filepath.Glob("/proc/[0-9]*/cwd")
+	cpu, err := used(all)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, link := range links {
-		if at, err := os.Readlink(link); err == nil && at == dir {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(link)))
-			pids = append(pids, pid)
-		}
+	for _, d := range cpu {
+		seconds += d.Seconds()
 	}
-	return pids
+	return seconds
 }

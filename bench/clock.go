@@ -1,6 +1,9 @@
 package bench
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // clock measures CPU between its start and its stop. Viewers are told to mark
 // before the one and to count before the other, so that on a machine that is so
@@ -9,20 +12,25 @@ type clock struct {
 	result    *Measurement
 	system    []*process
 	generator []*process // of the load; those that start meanwhile are added
+	aside     []*process // step aside for all others, and count for nobody
 	began     time.Time
 	before    map[*process]time.Duration
 	machine   time.Duration
 }
 
 func startClock(result *Measurement, system []*process, generator ...*process) (*clock, error) {
-	c := &clock{result: result, system: system, generator: generator, began: time.Now(), machine: machineBusy()}
+	return (&clock{result: result, system: system, generator: generator}).start()
+}
+
+func (c *clock) start() (*clock, error) {
+	c.began, c.machine = time.Now(), machineBusy()
 	var err error
 	c.before, err = c.used()
 	return c, err
 }
 
 func (c *clock) used() (map[*process]time.Duration, error) {
-	return used(append(c.system[:len(c.system):len(c.system)], c.generator...))
+	return used(slices.Concat(c.system, c.generator, c.aside))
 }
 
 func (c *clock) stop() error {
@@ -38,6 +46,9 @@ func (c *clock) stop() error {
 	}
 	for _, p := range c.generator {
 		r.Load += (after[p] - c.before[p]).Seconds()
+	}
+	for _, p := range c.aside {
+		machine -= (after[p] - c.before[p]).Seconds()
 	}
 	r.Others = max(0, machine-r.Load-r.totalCPU())
 	return nil

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -154,8 +153,7 @@ func openFiles(leaders []int) (total int, err error) {
 	return total, err
 }
 
-// machineBusy is the CPU time that all of the machine has used, but for what is
-// nice, which steps aside.
+// machineBusy is the CPU time that all of the machine has used.
 func machineBusy() time.Duration {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -164,7 +162,7 @@ func machineBusy() time.Duration {
 	line, _, _ := strings.Cut(string(text), "\n")
 	var busy time.Duration
 	for i, field := range strings.Fields(line) {
-		if i == 0 || i == 2 || i == 4 || i == 5 || i > 8 { // the name, nice, idle, iowait, guests (counted in user)
+		if i == 0 || i == 4 || i == 5 || i > 8 { // the name, idle, iowait, guests (counted in user)
 			continue
 		}
 		ticks, _ := strconv.ParseInt(field, 10, 64)
@@ -173,29 +171,20 @@ func machineBusy() time.Duration {
 	return busy
 }
 
-// keepAwake keeps all cores from going to sleep, until stop: each has a program
-// that runs when nobody else wants to.
-func keepAwake(dir string) (stop func(), err error) {
-	var all []*process
-	stop = func() {
-		for _, p := range all {
-			p.kill()
-		}
-	}
+// keepAwake keeps all cores from going to sleep, until its programs, one for each,
+// are stopped. They run when nobody else wants to.
+func keepAwake(dir string) (all []*process, err error) {
 	for range runtime.NumCPU() {
 		p, err := launch("what keeps a core awake", dir, "/bin/sh", "-c", "while :; do :; done")
 		if err == nil {
 			all = append(all, p)
-			err = errors.Join(
-				unix.SchedSetAttr(p.pid(), &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0),
-				unix.Setpriority(unix.PRIO_PROCESS, p.pid(), 19)) // for machineBusy
+			err = unix.SchedSetAttr(p.pid(), &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
 		}
 		if err != nil {
-			stop()
-			return nil, fmt.Errorf("--awake: %w", err)
+			return all, fmt.Errorf("--awake: %w", err)
 		}
 	}
-	return stop, nil
+	return all, nil
 }
 
 // machine describes the hardware for the report.

@@ -22,4 +22,4 @@ func memory([]int) (int64, error)                  { return 0, supported() }
 func openFiles([]int) (int, error)                 { return 0, supported() }
 func machineBusy() time.Duration                   { return 0 }
 func machine() string                              { return "" }
-func keepAwake(string) (func(), error)             { return nil, supported() }
+func keepAwake(string) ([]*process, error)         { return nil, supported() }

@@ -54,6 +54,10 @@ func measureHTTP(ctx context.Context, r *run, w work, sys system, round int) (re
 	return result, err
 }
 
+func (s *httpStage) startClock(generator ...*process) (*clock, error) {
+	return (&clock{result: s.result, system: s.site.processes, generator: generator, aside: s.awake}).start()
+}
+
 // byWrk lets wrk ask as fast as answers come. Its run before, of a second, is the
 // warm-up; the measured one opens connections of its own, whose cost a longer
 // run outweighs.
@@ -66,7 +70,7 @@ func (s *httpStage) byWrk(ctx context.Context) error {
 	if _, err := load.result(ctx, warm); err != nil {
 		return fmt.Errorf("warm-up: %w", err)
 	}
-	clock, err := startClock(s.result, s.site.processes, s.upstreams)
+	clock, err := s.startClock(s.upstreams)
 	if err != nil {
 		return err
 	}
@@ -107,7 +111,7 @@ func (s *httpStage) byClients(ctx context.Context) error {
 	if _, err := workers.tell(ctx, order{Do: doMark}); err != nil {
 		return err
 	}
-	clock, err := startClock(s.result, s.site.processes, workers.process, s.upstreams)
+	clock, err := s.startClock(workers.process, s.upstreams)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ type run struct {
 	folder      string
 	certificate certificate
 	began       time.Time
+	awake       []*process // of Options.Awake
 }
 
 // Relay measures every work of viewers on every system, in turn, and writes the
@@ -106,11 +107,15 @@ func (c comparison) run(ctx context.Context, o Options) error {
 		return err
 	}
 	if o.Awake {
-		stop, err := keepAwake(r.folder)
+		r.awake, err = keepAwake(r.folder)
+		defer func() {
+			for _, p := range r.awake {
+				p.kill()
+			}
+		}()
 		if err != nil {
 			return err
 		}
-		defer stop()
 	}
 	report := &Report{comparison: c, Began: r.began, Version: o.Version, Machine: machine(), Cores: runtime.NumCPU(), OpenFiles: files,
 		Rounds: o.Rounds, Duration: o.Duration.Seconds(), Seed: o.Seed, Viewers: o.Viewers, Clients: o.Clients, Rate: o.Rate, Awake: o.Awake, Peers: peerVersions(here), Missing: missing}

@@ -40,7 +40,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 chaos: ## a cluster suffers every fault, then pairs of them, for DURATION (to 45m); SEED= repeats a run; FAULTS=clock: those with that word; REDIS=alone|sentinels|cluster
 	scripts/install-test-parts
-	CHAOS_SEED=$(SEED) CHAOS_DURATION=$(DURATION) CHAOS_REDIS=$(REDIS) CHAOS_FAULTS='$(FAULTS)' CHAOS_OUT=$(CURDIR)/bench-report/chaos \
+	CHAOS_SEED=$(SEED) CHAOS_DURATION=$(DURATION) CHAOS_REDIS=$(REDIS) CHAOS_FAULTS="$(FAULTS)" CHAOS_OUT=$(CURDIR)/bench-report/chaos \
 		go test -count=1 -timeout 60m -v -run '^TestChaos$$' ./e2e
 
 bench: build ## Go benchmarks, the balancer and the relay beside their peers, the API on PostgreSQL, 8,000 viewers for 5 minutes; HOLD=1: the last alone

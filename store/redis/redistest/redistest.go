@@ -91,12 +91,13 @@ func (s *Server) Run() {
 	} else {
 		args = append(args, "--port", port)
 	}
+	environment := os.Environ()
+	if s.clock != nil {
+		environment = append(environment, s.clock.Preload()...)
+	}
 	s.mu.Lock()
 	s.cmd = exec.Command("redis-server", args...)
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if s.clock != nil {
-		s.cmd.Env = append(os.Environ(), s.clock.Preload()...)
-	}
+	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Env = s.log, s.log, environment
 	s.cmd.SysProcAttr = dieWithParent()
 	err := s.cmd.Start()
 	exited := make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,6 +36,9 @@ type session struct {
 	over     chan struct{} // closed when nothing of it is left, or it was refused
 
 	endpoint string // the name of its endpoint; read after admitted
+
+	folder  sync.Mutex // of marks, until the folder goes
+	removed bool       // the folder; guarded by folder
 
 	// Guarded by Agent.mu.
 	state  tunnel.SessionState
@@ -80,14 +84,33 @@ func (s *session) endAsAsked(why error) {
 	if s.refused != nil {
 		return
 	}
-	mark, err := os.OpenFile(filepath.Join(s.dir, stopFile), os.O_CREATE|os.O_WRONLY, 0o600)
-	if err == nil {
-		err = errors.Join(mark.Close(), syncFolder(s.dir))
-	}
+	err := s.mark(stopFile)
 	if err != nil { // a full disk must not keep a session alive
 		s.log.Warn("the end of a session can't be kept on disk; it is ended all the same", zap.Error(err))
 	}
 	s.ask(why)
+}
+
+// mark puts an empty file into the session's folder, if that is still there.
+func (s *session) mark(name string) error {
+	s.folder.Lock()
+	defer s.folder.Unlock()
+	if s.removed {
+		return nil
+	}
+	mark, err := os.OpenFile(filepath.Join(s.dir, name), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(mark.Close(), syncFolder(s.dir))
+}
+
+// remove removes the folder, which a mark that came meanwhile would keep.
+func (s *session) remove() error {
+	s.folder.Lock()
+	defer s.folder.Unlock()
+	s.removed = true
+	return os.RemoveAll(s.dir)
 }
 
 // askedToEnd tells a session that was asked to end from one whose agent halts.
@@ -143,7 +166,7 @@ func (a *Agent) finish(s *session, why error) {
 	defer cancel()
 	err := s.desktop.stop(ctx)
 	if err == nil {
-		err = os.RemoveAll(s.dir)
+		err = s.remove()
 	}
 	if err != nil { // the next start of the agent tries again
 		s.log.Error("a session could not be ended wholly", zap.Error(err))

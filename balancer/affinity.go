@@ -198,12 +198,11 @@ func (a *Affinity) read(value []byte, now time.Time) (Mark, time.Time, bool) {
 	if epoch < epochOf(now.Add(-epochLength)) || epoch > epochOf(now.Add(clockSkew)) || !now.Before(expires) {
 		return 0, time.Time{}, false
 	}
-	if good := &a.good[a.raw[rawSize-1]]; !hmac.Equal(good[:], a.raw[:]) {
-		if !hmac.Equal(a.sign(epoch), a.raw[rawSize-macSize:]) {
-			return 0, time.Time{}, false
-		}
-		*good = a.raw
+	good := &a.good[a.raw[rawSize-1]]
+	if !hmac.Equal(good[:], a.raw[:]) && !hmac.Equal(a.sign(epoch), a.raw[rawSize-macSize:]) {
+		return 0, time.Time{}, false
 	}
+	*good = a.raw
 	return Mark(binary.BigEndian.Uint64(a.raw[9:])), expires, true
 }
 

@@ -18,10 +18,6 @@ type clock struct {
 	machine   time.Duration
 }
 
-func startClock(result *Measurement, system []*process, generator ...*process) (*clock, error) {
-	return (&clock{result: result, system: system, generator: generator}).start()
-}
-
 func (c *clock) start() (*clock, error) {
 	c.began, c.machine = time.Now(), machineBusy()
 	var err error

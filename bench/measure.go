@@ -324,5 +324,5 @@ func (s *stage) storm(ctx context.Context) error {
 }
 
 func (s *stage) startClock() (*clock, error) {
-	return startClock(s.result, s.site.processes, s.viewers.process, s.servers.process)
+	return (&clock{result: s.result, system: s.site.processes, generator: []*process{s.viewers.process, s.servers.process}}).start()
 }

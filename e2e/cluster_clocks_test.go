@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,19 +20,27 @@ type clocks struct {
 	of      map[string]*hostclock.Clock // by edge's or agent's name
 }
 
-// newClocks builds the program for them.
+// clockProgram builds the program for them once, beside the other.
+var clockProgram = sync.OnceValues(func() (built string, err error) {
+	folder := filepath.Dir(program)
+	overlay, err := hostclock.Overlay(folder)
+	if err != nil {
+		return "", err
+	}
+	built = filepath.Join(folder, "streamspace-with-clock")
+	if output, err := exec.Command("go", "build", "-overlay", overlay, "-o", built, "../cmd/streamspace").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the binary: %w\n%s", err, output)
+	}
+	return built, nil
+})
+
 func newClocks(t *testing.T) clocks {
 	t.Helper()
-	folder := t.TempDir()
-	overlay, err := hostclock.Overlay(folder)
+	built, err := clockProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := clocks{program: filepath.Join(folder, "streamspace"), of: map[string]*hostclock.Clock{}}
-	if output, err := exec.Command("go", "build", "-overlay", overlay, "-o", c.program, "../cmd/streamspace").CombinedOutput(); err != nil {
-		t.Fatalf("building the binary: %v\n%s", err, output)
-	}
-	return c
+	return clocks{program: built, of: map[string]*hostclock.Clock{}}
 }
 
 // start runs the program on the host of that name, as start does.

@@ -163,7 +163,7 @@ func (s *session) endFenced() {
 		return
 	}
 	if s.isAdmitted() {
-		if err := s.mark(fencedFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := s.mark(fencedFile); err != nil {
 			s.log.Warn("that a session is to end can't be kept on disk; it is ended all the same", zap.Error(err))
 		}
 	}

@@ -84,8 +84,7 @@ func (s *session) endAsAsked(why error) {
 	if s.refused != nil {
 		return
 	}
-	err := s.mark(stopFile)
-	if err != nil { // a full disk must not keep a session alive
+	if err := s.mark(stopFile); err != nil { // a full disk must not keep a session alive
 		s.log.Warn("the end of a session can't be kept on disk; it is ended all the same", zap.Error(err))
 	}
 	s.ask(why)

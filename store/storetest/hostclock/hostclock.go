@@ -21,7 +21,8 @@ type Clock struct {
 	t    testing.TB
 	file string // how far it is ahead, in seconds: 8 bytes of this machine's order, which programs map
 
-	ahead time.Duration
+	ahead   time.Duration
+	library string // for programs of C; empty: not compiled yet
 }
 
 // New makes a clock that is right. Its files are in folder, which those who go by
@@ -61,13 +62,16 @@ func (c *Clock) IsTold(at time.Time) {
 // clock. It needs a C compiler.
 func (c *Clock) Preload() []string {
 	c.t.Helper()
-	library := c.file + ".so"
-	compile := exec.Command("cc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-x", "c", "-o", library, "-")
-	compile.Stdin = strings.NewReader(preloaded)
-	if output, err := compile.CombinedOutput(); err != nil {
-		c.t.Fatalf("the clock for programs of C can't be compiled; apt-get install gcc libc6-dev: %v\n%s", err, output)
+	if c.library == "" {
+		library := c.file + ".so"
+		compile := exec.Command("cc", "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-x", "c", "-o", library, "-")
+		compile.Stdin = strings.NewReader(preloaded)
+		if output, err := compile.CombinedOutput(); err != nil {
+			c.t.Fatalf("the clock for programs of C can't be compiled; apt-get install gcc libc6-dev: %v\n%s", err, output)
+		}
+		c.library = library
 	}
-	return []string{"LD_PRELOAD=" + library, variable + "=" + c.file}
+	return append(c.Environ(), "LD_PRELOAD="+c.library)
 }
 
 // variable names the file of its clock to a program.
